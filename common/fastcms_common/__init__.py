@@ -1,0 +1,1 @@
+"""Plumbing that every FastCMS process shares. No product noun lives here."""
