@@ -1,0 +1,43 @@
+"""Every key in Redis: what it holds, how long it lives, who writes it.
+
+Names start with the noun they belong to. Keys that one Lua script touches together share a `{tag}`, so that a Redis
+cluster keeps them in one slot.
+"""
+
+from __future__ import annotations
+
+# Sessions. Written by auth-service alone; every process reads them.
+#   session:{sid}          hash; TTL: the session's absolute end
+#   sessions:{user id}     sorted set of the user's session ids by start; TTL: that of the longest session
+#   session-revoked        pub/sub channel; a message is the id of a session that has ended
+SESSION_REVOKED = "session-revoked"
+
+
+def session(session_id: str) -> str:
+    return f"session:{session_id}"
+
+
+def sessions_of(user_id: str) -> str:
+    return f"sessions:{user_id}"
+
+
+# Sign-in failures. Written by auth-service alone.
+#   lockout:{realm}:{key of the e-mail}   hash; TTL: the lock's duration
+def lockout(realm: str, account: str) -> str:
+    return f"lockout:{realm}:{account}"
+
+
+# Events. Streams, trimmed by their consumer once every group has acknowledged.
+#   events:audit           anything worth auditing; written by all, read by admin-service
+#   events:collections     records of auth collections and collections that went away; written by collections-service,
+#                          read by auth-service
+AUDIT_EVENTS = "events:audit"
+COLLECTION_EVENTS = "events:collections"
+
+# Schemas. Written by collections-service.
+#   collections-changed    pub/sub channel; a message is the id of a collection whose schema, rules or name changed
+COLLECTIONS_CHANGED = "collections-changed"
+
+# Settings. Written by the service that owns the category.
+#   settings-changed       pub/sub channel; a message is the category
+SETTINGS_CHANGED = "settings-changed"
