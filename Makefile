@@ -1,0 +1,43 @@
+# One command each; `make help` lists them. PYTHON chooses the interpreter (3.11 or newer).
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := fastcms_common gateway auth_service collections_service admin_service scheduler_service fastcms_cli
+# What the protos are compared with: the last release, or the last commit before the first release.
+RELEASED = $(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD)
+
+.PHONY: help run dev test lint proto bench lock
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Run the whole suite on this machine; Ctrl-C stops it
+	@$(PYTHON) cli/environment.py run
+	@exec $(BIN)/fastcms run
+
+dev: ## Install what the targets below need, into the same .venv
+	@$(PYTHON) cli/environment.py dev
+
+test: dev ## Run every test; ARGS goes to pytest, as in ARGS='tests/unit -k rules'
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: dev ## Check style, types, the imports between services, and the protos
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+	$(BIN)/buf breaking protos --against '.git#ref=$(RELEASED),subdir=protos'
+
+proto: dev ## Generate the stubs beside the .proto files
+	$(BIN)/python protos/generate.py
+
+bench: dev ## Measure a running suite made for it, and print the ratios
+	@$(BIN)/python bench/run.py
+
+lock: dev ## Pin the requirements of pyproject.toml anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
