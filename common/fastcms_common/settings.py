@@ -13,7 +13,7 @@ ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"
 
 
 class ProcessSettings(BaseSettings):
-    """What any process of the suite is told. Addresses are `host:port`. The run command and the deployments set them."""
+    """What any process of the suite is told, by the run command or a deployment. Addresses are `host:port`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -36,7 +36,7 @@ class ProcessSettings(BaseSettings):
     drain_seconds: float = Field(8.0, ge=0, le=300)
 
 
-S = TypeVar("S", bound=ProcessSettings)
+S = TypeVar("S", bound=BaseSettings)
 
 
 def load(kind: type[S]) -> S:
@@ -46,7 +46,7 @@ def load(kind: type[S]) -> S:
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper() or "settings"
-        stop(f"{name}: {first['msg']}")
+        stop(f"{name}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def stop(line: str) -> NoReturn:
