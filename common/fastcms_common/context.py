@@ -14,7 +14,8 @@ from typing import Literal
 AUTHORIZATION = "authorization"
 REQUEST_ID = "x-request-id"
 CLIENT_IP = "x-client-ip"
-USER_AGENT = "x-user-agent"
+# Binary: an agent may send any bytes, a text header may not hold them.
+USER_AGENT = "x-user-agent-bin"
 
 BUILT_IN_REALM = "users"
 

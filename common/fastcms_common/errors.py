@@ -62,7 +62,7 @@ class DomainError(Exception):
 
 
 class Malformed(DomainError):
-    """The request as a whole cannot be read or makes no sense. Carries no fields: that is what tells it from Invalid."""
+    """The request as a whole cannot be read or makes no sense. It carries no fields: that tells it from Invalid."""
 
     code = StatusCode.INVALID_ARGUMENT
     default_reason = "MALFORMED_REQUEST"

@@ -1,0 +1,138 @@
+"""Calls to other services: a channel that generated stubs use unchanged.
+
+Each call carries the current request's id, address and agent, the caller's token (or, where there is no caller, this
+service's own), and a deadline: what is left of the current call's, or `DEADLINE` seconds. Failures come back as domain
+errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from fastcms_common import context
+from fastcms_common.errors import TimedOut
+from fastcms_common.wire import error_of_call
+
+# Seconds.
+DEADLINE = 10.0
+# A record list may be far larger than any request: the gateway bounds what comes in, services what goes out.
+MAX_MESSAGE = 64 * 1024 * 1024
+OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_metadata_size", 256 * 1024),
+    ("grpc.absolute_max_metadata_size", 512 * 1024),
+    # A service that was restarted is found again within half a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}'),
+]
+
+ServiceToken = Callable[[], Awaitable[str]]
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+_as_service: ContextVar[bool] = ContextVar("as_service", default=False)
+
+
+@contextmanager
+def as_service() -> Iterator[None]:
+    """Calls in this block are the service's own: they carry its token rather than the caller's."""
+    reset = _as_service.set(True)
+    try:
+        yield
+    finally:
+        _as_service.reset(reset)
+
+
+def metadata_of(current: context.RequestContext, token: str | None) -> Metadata:
+    """What a call made for `current` says about itself."""
+    pairs: list[tuple[str, str | bytes]] = [(context.REQUEST_ID, current.request_id)]
+    if token:
+        pairs.append((context.AUTHORIZATION, f"Bearer {token}"))
+    if current.client_ip:
+        pairs.append((context.CLIENT_IP, current.client_ip))
+    if current.user_agent:
+        pairs.append((context.USER_AGENT, current.user_agent.encode("utf-8", "replace")))
+    return tuple(pairs)
+
+
+def time_left(current: context.RequestContext) -> float:
+    """Seconds that a call made for `current` may take. Raises TimedOut where none are left."""
+    if current.deadline is None:
+        return DEADLINE
+    left = current.deadline - asyncio.get_running_loop().time()
+    if left <= 0:
+        raise TimedOut("The deadline passed before the call could be made.")
+    return min(left, DEADLINE)
+
+
+class ServiceChannel:
+    """A gRPC channel with the manners above. `raw` is the channel beneath."""
+
+    def __init__(self, target: str, service_token: ServiceToken | None = None) -> None:
+        self.raw = grpc.aio.insecure_channel(target, options=OPTIONS)
+        self._service_token = service_token
+
+    async def _dressed(self) -> tuple[Metadata, float]:
+        current = context.current()
+        token = current.token
+        if _as_service.get() or current.caller is None:
+            token = await self._service_token() if self._service_token else None
+        return metadata_of(current, token), time_left(current)
+
+    def unary_unary(self, *method: Any, **registered: Any) -> Any:
+        return self._answering_once(self.raw.unary_unary(*method, **registered))
+
+    def stream_unary(self, *method: Any, **registered: Any) -> Any:
+        return self._answering_once(self.raw.stream_unary(*method, **registered), stream=True)
+
+    def unary_stream(self, *method: Any, **registered: Any) -> Any:
+        return self._answering_often(self.raw.unary_stream(*method, **registered))
+
+    def stream_stream(self, *method: Any, **registered: Any) -> Any:
+        return self._answering_often(self.raw.stream_stream(*method, **registered))
+
+    def _answering_once(self, inner: Any, stream: bool = False) -> Any:
+        async def call(request: Any, *, timeout: float | None = None) -> Any:
+            metadata, left = await self._dressed()
+            if timeout is None and not stream:
+                timeout = left
+            try:
+                return await inner(request, metadata=metadata, timeout=timeout)
+            except grpc.aio.AioRpcError as error:
+                raise error_of_call(error) from error
+
+        return call
+
+    def _answering_often(self, inner: Any) -> Any:
+        async def call(request: Any, *, timeout: float | None = None) -> AsyncIterator[Any]:
+            metadata, _ = await self._dressed()
+            try:
+                async for response in inner(request, metadata=metadata, timeout=timeout):
+                    yield response
+            except grpc.aio.AioRpcError as error:
+                raise error_of_call(error) from error
+
+        return call
+
+    async def close(self) -> None:
+        await self.raw.close()
+
+
+def open_channel(target: str, service_token: ServiceToken | None = None) -> grpc.aio.Channel:
+    """A channel to `target` (host:port) for generated stubs. `service_token` gives this service's own token.
+
+    Calls without a deadline of their own end when the current call does. Streams have none: they end when they end.
+    """
+    return cast(grpc.aio.Channel, ServiceChannel(target, service_token))

@@ -1,0 +1,65 @@
+"""The tokens that services call with where there is no caller: jobs, events, start-up."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc.aio
+
+from fastcms.auth.v1 import keys_pb2, keys_pb2_grpc
+from fastcms_common.channels import DEADLINE
+
+# Seconds before its end at which a token is not used any more.
+_MARGIN = 30.0
+
+
+def proof_of(key: bytes, service: str, timestamp: int) -> str:
+    """What proves to auth-service that `service` holds the key: hex HMAC-SHA256 (RFC 2104) of name and Unix time."""
+    return hmac.new(key, f"{service}:{timestamp}".encode(), hashlib.sha256).hexdigest()
+
+
+def read_key(path: Path) -> bytes:
+    """The key that all services share. Raises OSError where it cannot be read, ValueError where it is too short."""
+    key = path.read_bytes().strip()
+    if len(key) < 32:
+        raise ValueError(f"{path} has to hold at least 32 characters")
+    return key
+
+
+class ServiceTokens:
+    """This service's own token, fetched from auth-service and kept until shortly before its end."""
+
+    def __init__(
+        self, service: str, key: bytes, auth: grpc.aio.Channel, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._service = service
+        self._key = key
+        self._keys = keys_pb2_grpc.KeysServiceStub(auth)
+        self._clock = clock
+        self._token = ""
+        self._until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> str:
+        """A token that is good for at least half a minute. Raises Unavailable where auth-service cannot be reached."""
+        if self._clock() >= self._until:
+            async with self._lock:
+                if self._clock() >= self._until:
+                    await self._fetch()
+        return self._token
+
+    async def _fetch(self) -> None:
+        now = self._clock()
+        answer = await self._keys.IssueServiceToken(
+            keys_pb2.IssueServiceTokenRequest(
+                service=self._service, timestamp=int(now), proof=proof_of(self._key, self._service, int(now))
+            ),
+            timeout=DEADLINE,
+        )
+        self._token = answer.access_token
+        self._until = now + answer.expires_in - _MARGIN

@@ -1,0 +1,126 @@
+"""Whether a session is alive, asked on every authenticated call and mostly answered from memory.
+
+The truth is `session:{id}` in Redis. Each process remembers sessions that it found alive, and forgets one when Redis
+announces its end. Three rules keep a memory from outliving its session:
+
+- what was asked before an announcement and answered after it is not remembered;
+- while the subscription has not been heard from for `SILENCE` seconds nothing remembered is used;
+- nothing is remembered for longer than `MEMORY` seconds, which bounds a session that ran out by itself.
+
+With Redis down nobody is let in: the caller sees `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from fastcms_common import redis_keys
+from fastcms_common.errors import Unauthenticated
+from fastcms_common.logs import get_logger
+from fastcms_common.redis_connection import DOWN, redis_errors
+
+SILENCE = 1.0
+MEMORY = 30.0
+# Sessions that one process remembers; past it the memory starts anew.
+_CAPACITY = 100_000
+_PING_EVERY = 0.25
+
+log = get_logger(__name__)
+
+
+class SessionGuard:
+    """The sessions that this process knows to be alive. `watch()` has to run for the memory to be used."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._alive: dict[str, float] = {}
+        self._announcements = 0
+        self._heard = float("-inf")
+        self._asked: dict[str, asyncio.Future[bool]] = {}
+
+    async def check(self, session_id: str) -> None:
+        """Returns where the session is alive.
+
+        Raises Unauthenticated (SESSION_REVOKED) where it is not, Unavailable where Redis cannot be asked.
+        """
+        now = self._clock()
+        if now - self._heard < SILENCE and self._alive.get(session_id, 0.0) > now:
+            return
+        if not await self._ask(session_id):
+            raise Unauthenticated("This session has ended. Sign in again.", reason="SESSION_REVOKED")
+
+    def _ask(self, session_id: str) -> asyncio.Future[bool]:
+        """Asks Redis; the questions of one turn of the event loop share one round trip."""
+        asked = self._asked.get(session_id)
+        if asked is None:
+            loop = asyncio.get_running_loop()
+            if not self._asked:
+                loop.call_soon(lambda: loop.create_task(self._answer()))
+            asked = self._asked[session_id] = loop.create_future()
+        # One caller that gives up must not take the answer from the others.
+        return asyncio.shield(asked)
+
+    async def _answer(self) -> None:
+        asked, self._asked = self._asked, {}
+        announcements = self._announcements
+        try:
+            with redis_errors():
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for session_id in asked:
+                        pipe.exists(redis_keys.session(session_id))
+                    answers = await pipe.execute()
+        except BaseException as error:
+            for waiting in asked.values():
+                if not waiting.done():
+                    waiting.set_exception(error)
+                    waiting.exception()
+            if not isinstance(error, Exception):
+                raise
+            return
+        if len(self._alive) > _CAPACITY:
+            self._alive.clear()
+        until = self._clock() + MEMORY
+        for (session_id, waiting), alive in zip(asked.items(), answers, strict=True):
+            if alive and announcements == self._announcements:
+                self._alive[session_id] = until
+            if not waiting.done():
+                waiting.set_result(bool(alive))
+
+    def forget(self, session_id: str) -> None:
+        """Takes note that a session has ended."""
+        self._announcements += 1
+        self._alive.pop(session_id, None)
+
+    async def watch(self) -> None:
+        """Listens for ended sessions until it is cancelled; a lost connection is opened again."""
+        while True:
+            try:
+                await self._listen()
+            except DOWN as error:
+                log.warning("session announcements lost", error=type(error).__name__)
+            self._heard = float("-inf")
+            self._announcements += 1
+            self._alive.clear()
+            await asyncio.sleep(_PING_EVERY)
+
+    async def _listen(self) -> None:
+        async with self._redis.pubsub() as pubsub:
+            await pubsub.subscribe(redis_keys.SESSION_REVOKED)
+            pinged = 0.0
+            while True:
+                if self._clock() - pinged >= _PING_EVERY:
+                    await pubsub.ping()
+                    pinged = self._clock()
+                message = await pubsub.get_message(timeout=_PING_EVERY)
+                if message is None:
+                    continue
+                # Whatever comes in was sent after all announcements before it, so silence before it meant none.
+                if message["type"] == "message":
+                    self.forget(message["data"].decode())
+                elif message["type"] in ("pong", "subscribe"):
+                    self._heard = self._clock()
