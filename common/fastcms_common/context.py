@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 AUTHORIZATION = "authorization"
@@ -57,6 +57,10 @@ class RequestContext:
     token: str | None = None
     deadline: float | None = None
 
+    def of(self, caller: Caller | None, token: str | None) -> RequestContext:
+        """The same call, once it is known who makes it."""
+        return replace(self, caller=caller, token=token)
+
 
 NOWHERE = RequestContext(request_id="-")
 
@@ -66,6 +70,11 @@ _current: ContextVar[RequestContext] = ContextVar("request_context", default=NOW
 def current() -> RequestContext:
     """The call that is being served; `NOWHERE` outside of one."""
     return _current.get()
+
+
+def enter(context: RequestContext) -> None:
+    """Makes `context` the current one for the rest of this task."""
+    _current.set(context)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Events between services: Redis streams, each with one consumer group.
 
-At least once: an event is acknowledged, and removed, after its handler has returned, so handlers are idempotent. One that
-is left behind by a consumer that died is taken over by another.
+At least once: an event is acknowledged, and removed, after its handler has returned, so handlers are idempotent. One
+that is left behind by a consumer that died is taken over by another.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _IDLE_MS = 15_000
 _RETRY_SECONDS = 0.5
 # Deliveries after which an event that its handler cannot take is set aside in `{stream}:refused`.
 _MAX_DELIVERIES = 20
+# Where a read begins: at what this consumer was given and has not finished, or at what nobody was given yet.
+_GIVEN_BEFORE = "0"
+_NEW = ">"
 
 log = get_logger(__name__)
 
@@ -45,36 +48,33 @@ class EventStream:
     async def publish(self, fields: Mapping[str, str | bytes]) -> str:
         """Appends an event and gives its id. Raises Unavailable where Redis cannot take it."""
         with redis_errors():
-            event_id: bytes = await self._redis.xadd(self._name, dict(fields))  # type: ignore[arg-type]
-        return event_id.decode()
+            event_id: Any = await self._redis.xadd(self._name, dict(fields))  # type: ignore[arg-type]
+        return str(event_id.decode())
 
     async def consume(self, handler: Handler) -> None:
         """Hands events to `handler` until it is cancelled. A Redis that is away is waited for."""
-        beginning = "0"
+        beginning = ""
         while True:
             try:
-                await self._ensure_group()
-                # First what this consumer was given before and did not finish, then what nobody was given yet.
-                if await self._step(handler, await self._read(beginning)) == 0:
-                    beginning = ">"
+                if not beginning:
+                    await self._create_group()
+                    beginning = _GIVEN_BEFORE
+                given, done = await self._step(handler, await self._read(beginning))
+                if done < given or not given:
+                    beginning = _NEW
                     await self._step(handler, await self._left_behind())
-            except (*DOWN, Unavailable) as error:
+            except (*DOWN, Unavailable, redis.exceptions.ResponseError) as error:
+                # A ResponseError is a group that went with a Redis that lost its data: it is made again.
                 log.warning("events wait", stream=self._name, error=type(error).__name__)
-                beginning = "0"
-                await asyncio.sleep(_RETRY_SECONDS)
-            except redis.exceptions.ResponseError as error:
-                # The group went with a Redis that lost its data; it is made again.
-                log.warning("events start over", stream=self._name, error=str(error))
-                beginning = "0"
+                beginning = ""
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _ensure_group(self) -> None:
-        if not await self._redis.exists(self._name) or not await self._redis.xinfo_groups(self._name):
-            try:
-                await self._redis.xgroup_create(self._name, self._name, id="0", mkstream=True)
-            except redis.exceptions.ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
+    async def _create_group(self) -> None:
+        try:
+            await self._redis.xgroup_create(self._name, self._name, id="0", mkstream=True)
+        except redis.exceptions.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
 
     async def _read(self, beginning: str) -> list[Any]:
         answer: Any = await self._redis.xreadgroup(
@@ -88,7 +88,8 @@ class EventStream:
         )
         return list(answer[1])
 
-    async def _step(self, handler: Handler, entries: list[Any]) -> int:
+    async def _step(self, handler: Handler, entries: list[Any]) -> tuple[int, int]:
+        """How many entries there were, and how many of them are done with."""
         # An entry without fields was removed while it was pending.
         events = [(entry[0].decode(), dict(entry[1])) for entry in entries if entry[1]]
         done = [entry[0] for entry in entries if not entry[1]]
@@ -99,7 +100,7 @@ class EventStream:
                 pipe.xack(self._name, self._name, *done)
                 pipe.xdel(self._name, *done)
                 await pipe.execute()
-        return len(entries)
+        return len(entries), len(done)
 
     async def _handle(self, handler: Handler, events: list[tuple[str, dict[bytes, bytes]]]) -> list[str]:
         try:
@@ -108,7 +109,7 @@ class EventStream:
             raise
         except Exception as error:
             if len(events) == 1:
-                log.exception("event refused", stream=self._name, event=events[0][0], exc_info=error)
+                log.exception("event refused", stream=self._name, entry=events[0][0], exc_info=error)
                 return await self._set_aside(events[0])
             # One bad event must not hold up the rest: each is tried by itself.
             done: list[str] = []
@@ -119,7 +120,7 @@ class EventStream:
 
     async def _set_aside(self, event: tuple[str, dict[bytes, bytes]]) -> list[str]:
         event_id, fields = event
-        pending = await self._redis.xpending_range(self._name, self._name, min=event_id, max=event_id, count=1)
+        pending: Any = await self._redis.xpending_range(self._name, self._name, min=event_id, max=event_id, count=1)
         if not pending or pending[0]["times_delivered"] < _MAX_DELIVERIES:
             return []
         await self._redis.xadd(f"{self._name}:refused", fields)  # type: ignore[arg-type]
