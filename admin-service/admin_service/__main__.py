@@ -1,0 +1,83 @@
+"""admin-service: wiring, nothing else."""
+
+from __future__ import annotations
+
+from google.api.httpbody_pb2 import HttpBody
+
+from admin_service.audit_chain import CheckpointKey
+from admin_service.audit_trail import AuditTrail
+from admin_service.config import Settings
+from admin_service.impersonations import Impersonations
+from admin_service.ip_rules import IpRules
+from admin_service.servicer import AdminServicer, AuditServicer, IpRulesServicer
+from admin_service.store import AdminStore
+from fastcms.admin.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
+from fastcms.admin.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
+from fastcms.admin.v1.ip_rules_pb2_grpc import add_IpRulesServiceServicer_to_server
+from fastcms.auth.v1.identities_pb2_grpc import IdentitiesServiceStub
+from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
+from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
+from fastcms_common import logs, redis_keys
+from fastcms_common.access import Authenticator
+from fastcms_common.audit import AuditLog
+from fastcms_common.channels import open_channel
+from fastcms_common.events import EventStream
+from fastcms_common.redis_connection import connect
+from fastcms_common.service_tokens import ServiceTokens, read_key
+from fastcms_common.serving import run, serve
+from fastcms_common.sessions import SessionGuard
+from fastcms_common.settings import load, stop
+from fastcms_common.storage import open_store
+from fastcms_common.tokens import TokenVerifier
+
+NAME = "admin-service"
+
+
+async def main() -> None:
+    settings = load(Settings)
+    logs.configure(settings, NAME)
+    try:
+        service_key = read_key(settings.service_key_file)
+    except (OSError, ValueError) as error:
+        stop(f"SERVICE_KEY_FILE: {error}")
+    redis = connect(settings.redis_url)
+    store = AdminStore(await open_store(settings.storage_url, "admin"))
+    tokens = ServiceTokens(NAME, service_key, open_channel(settings.auth_service))
+    auth = open_channel(settings.auth_service, tokens.get)
+    keys, identities = KeysServiceStub(auth), IdentitiesServiceStub(auth)
+    sessions = SessionGuard(redis)
+
+    async def key_set() -> bytes:
+        answer: HttpBody = await keys.GetKeySet(GetKeySetRequest())
+        return bytes(answer.data)
+
+    async def redis_answers() -> None:
+        await redis.ping()
+
+    trail = AuditTrail(store, redis, CheckpointKey(service_key))
+    events = EventStream(redis, redis_keys.AUDIT_EVENTS)
+    try:
+        await store.prepare()
+        await serve(
+            settings,
+            NAME,
+            [
+                (
+                    add_AdminServiceServicer_to_server,
+                    AdminServicer(Impersonations(identities, trail, AuditLog(redis)), identities),
+                ),
+                (add_AuditServiceServicer_to_server, AuditServicer(store)),
+                (add_IpRulesServiceServicer_to_server, IpRulesServicer(IpRules(store))),
+            ],
+            Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
+            ready={"redis": redis_answers, "storage": store.ping},
+            background=[sessions.watch(), events.consume(trail.store_batch)],
+        )
+    finally:
+        await trail.close()
+        await store.close()
+        await redis.aclose()
+
+
+if __name__ == "__main__":
+    run(main())

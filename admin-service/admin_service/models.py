@@ -1,0 +1,93 @@
+"""Messages as documents and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fastcms.admin.v1.admin_pb2 import ManagedUser
+from fastcms.admin.v1.audit_pb2 import AuditEvent
+from fastcms.auth.v1.identities_pb2 import Identity
+from fastcms_common.storage import Document
+from fastcms_common.times import from_text, to_text
+
+_TEXTS = (
+    "id", "event_type", "event_action", "severity", "user_id", "user_email", "actor_id", "ip_address", "user_agent",
+    "resource_type", "resource_id", "description", "outcome", "error_message", "request_id",
+)  # fmt: skip
+
+# Characters.
+_MAX_ID = 64
+_MAX_TEXT = 2_000
+_MAX_DETAILS = 100_000
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """An aware datetime as a message."""
+    message = Timestamp()
+    message.FromDatetime(moment.astimezone(UTC))
+    return message
+
+
+def timestamp_text(message: Timestamp) -> str:
+    """The message as the canonical text that storage compares."""
+    return to_text(message.ToDatetime(tzinfo=UTC))
+
+
+def row_of(event: AuditEvent) -> Document:
+    """An event as a row of the log, not yet linked into the chain. ValueError where it has no id or no time.
+
+    Nothing that somebody outside may have chosen (an e-mail, a user agent) keeps an event out of the log: what storage
+    does not take is replaced, what is too long is cut.
+    """
+    if not 0 < len(event.id) <= _MAX_ID or not event.HasField("created"):
+        raise ValueError("an audit event needs an id and a time")
+    row: Document = {name: _storable(getattr(event, name)) or None for name in _TEXTS}
+    row["details"] = _details(event.details)
+    row["created"] = timestamp_text(event.created)
+    return row
+
+
+def _storable(text: str) -> str:
+    return text[:_MAX_TEXT].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _details(raw: bytes) -> str:
+    """The details as JSON text of an object, in one spelling."""
+    try:
+        details = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError:
+        details = {"unreadable": raw[:_MAX_TEXT].decode("utf-8", "replace")}
+    text = orjson.dumps(details if isinstance(details, dict) else {"value": details}).decode()
+    return text if len(text) <= _MAX_DETAILS else orjson.dumps({"cut": text[:_MAX_DETAILS]}).decode()
+
+
+def event_of(row: Mapping[str, Any]) -> AuditEvent:
+    """A row of the log as an event."""
+    event = AuditEvent(details=row["details"].encode(), created=timestamp(from_text(row["created"])))
+    for name in _TEXTS:
+        if (value := row.get(name)) is not None:
+            setattr(event, name, value)
+    return event
+
+
+def managed_user(identity: Identity) -> ManagedUser:
+    """An account as auth-service knows it, as admins see it."""
+    return ManagedUser(
+        id=identity.id,
+        email=identity.email,
+        name=identity.name if identity.HasField("name") else None,
+        role=identity.role,
+        superadmin=identity.superadmin,
+        verified=identity.verified,
+        disabled=identity.disabled,
+        collection=identity.collection,
+        created=identity.created,
+        last_login=identity.last_login if identity.HasField("last_login") else None,
+        failed_login_attempts=identity.failed_login_attempts,
+        locked_until=identity.locked_until if identity.HasField("locked_until") else None,
+    )

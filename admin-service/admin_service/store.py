@@ -1,0 +1,137 @@
+"""Every query of admin-service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Literal
+
+from admin_service.audit_chain import Checkpoint
+from fastcms_common.storage import (
+    ALL,
+    Change,
+    Document,
+    Duplicate,
+    Index,
+    Query,
+    Store,
+    Table,
+    eq,
+    gt,
+    le,
+    lt,
+)
+
+AUDIT = Table(
+    "audit_events",
+    indexes=(
+        # The place in the chain: of two writers that both extend it, the one that comes second is told.
+        Index("position", unique=True, required=True),
+        Index([("created", -1)], name="newest"),
+        Index(["user_id", ("created", -1)], name="by_user"),
+        Index(["actor_id", ("created", -1)], name="by_actor"),
+        Index(["event_action", ("created", -1)], name="by_action"),
+        Index(["event_type", ("created", -1)], name="by_type"),
+        Index(["ip_address", ("created", -1)], name="by_address"),
+        Index(["resource_id", ("created", -1)], name="by_resource"),
+    ),
+    scalars=("severity", "outcome", "resource_type"),
+)
+CHECKPOINTS = Table("audit_checkpoints")
+IP_RULES = Table("ip_rules", indexes=(Index(["cidr", "rule_type"], unique=True, required=True), Index("expires_at")))
+# The highest lease that each job has shown: {id: the job, token}.
+FENCES = Table("fences")
+
+_PAGE = 1000
+
+
+class AdminStore:
+    """The queries, by what they are for. Errors are those of `fastcms_common.storage.Store`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def prepare(self) -> None:
+        """Makes the tables and indexes that are missing."""
+        for table in (AUDIT, CHECKPOINTS, IP_RULES, FENCES):
+            await self._store.ensure(table)
+
+    async def ping(self) -> None:
+        await self._store.ping()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    # -- audit events ---------------------------------------------------------------------------------------------
+
+    async def add_event(self, row: Document) -> None:
+        """A row of the log. Duplicate where its id or its position in the chain is taken."""
+        await self._store.insert(AUDIT.name, row)
+
+    async def event(self, event_id: str) -> Document | None:
+        return await self._store.get(AUDIT.name, event_id)
+
+    async def event_at(self, position: int) -> Document | None:
+        return await self._store.first(AUDIT.name, eq("position", position))
+
+    async def last_event(self) -> Document | None:
+        """The row at the end of the chain."""
+        return await self._store.first(AUDIT.name, ALL, sort=[("position", -1)])
+
+    async def events(self, where: Query, limit: int, offset: int = 0) -> tuple[list[Document], int]:
+        """A page of the log, the newest first, and how many rows there are in all."""
+        total = await self._store.count(AUDIT.name, where)
+        if offset >= total:
+            return [], total
+        page = await self._store.find(AUDIT.name, where, sort=[("created", -1)], limit=limit, offset=offset)
+        return page, total
+
+    async def chain(self, behind: int) -> AsyncIterator[Document]:
+        """The rows of the chain in their order, from the one behind the position `behind` on."""
+        while page := await self._store.find(AUDIT.name, gt("position", behind), sort=[("position", 1)], limit=_PAGE):
+            for row in page:
+                yield row
+            behind = page[-1]["position"]
+
+    async def checkpoint(self, kind: Literal["head", "floor"]) -> Checkpoint | None:
+        found = await self._store.get(CHECKPOINTS.name, kind)
+        if found is None:
+            return None
+        return Checkpoint(**{name: found[name] for name in Checkpoint.__dataclass_fields__})
+
+    async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keeps the checkpoint unless a later one of its kind is there already."""
+        doc = {"id": checkpoint.kind, **asdict(checkpoint)}
+        if await self._store.replace(CHECKPOINTS.name, doc, lt("position", checkpoint.position)) is None:
+            try:
+                await self._store.insert(CHECKPOINTS.name, doc)
+            except Duplicate:
+                # A later one is there.
+                return
+
+    # -- IP rules -------------------------------------------------------------------------------------------------
+
+    async def delete_expired_ip_rules(self, now: str) -> list[str]:
+        """Removes the rules whose time is over at `now`; their ids."""
+        over: list[str] = []
+        # A rule without an end has no `expires_at`, and null is not before anything.
+        for rule in await self._store.find(IP_RULES.name, le("expires_at", now), fields=["expires_at"]):
+            # Asked again for each: an admin may have given it more time since.
+            if await self._store.delete(IP_RULES.name, rule["id"], le("expires_at", now)):
+                over.append(rule["id"])
+        return over
+
+    # -- leases ---------------------------------------------------------------------------------------------------
+
+    async def pass_fence(self, job: str, token: int) -> bool:
+        """Whether `token` is at least as high as any that `job` has shown; remembers it."""
+        for _ in range(2):
+            if await self._store.update(FENCES.name, job, Change(set={"token": token}), le("token", token)):
+                return True
+            try:
+                await self._store.insert(FENCES.name, {"id": job, "token": token})
+            except Duplicate:
+                # A higher one is there, or one that was made between the two questions: ask once more.
+                continue
+            return True
+        return False
