@@ -74,5 +74,9 @@ class AuditLog:
     async def record(self, event_type: EventType, event_action: str, **facts: Any) -> AuditEvent:
         """Writes one event; `facts` are those of `build_event`. Raises Unavailable where it cannot be written."""
         event = build_event(event_type, event_action, **facts)
-        await self._events.publish({EVENT_FIELD: event.SerializeToString()})
+        await self.publish(event)
         return event
+
+    async def publish(self, event: AuditEvent) -> None:
+        """Writes an event that `build_event` has made. Raises Unavailable where it cannot be written."""
+        await self._events.publish({EVENT_FIELD: event.SerializeToString()})

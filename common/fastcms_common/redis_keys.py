@@ -41,3 +41,7 @@ COLLECTIONS_CHANGED = "collections-changed"
 # Settings. Written by the service that owns the category.
 #   settings-changed       pub/sub channel; a message is the category
 SETTINGS_CHANGED = "settings-changed"
+
+# The audit log. Written by admin-service alone.
+#   audit:checkpoint       hash: the newest signed statement of how far the log had come; no TTL
+AUDIT_CHECKPOINT = "audit:checkpoint"
