@@ -179,6 +179,7 @@ class Field(_message.Message):
     SCHEMA_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     json: _builtins.bool
     """A bytes field that holds JSON text: any JSON value in the body, kept as it was sent."""
     header: _builtins.str
@@ -192,6 +193,8 @@ class Field(_message.Message):
     """Full name of the message that describes a json field in the API docs."""
     secret: _builtins.bool
     """A secret: never logged, shown as a password in the API docs."""
+    query: _builtins.bool
+    """With a body of "*", the field may be given as a query parameter too. Not both. The field has to be optional."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values a string may have. Empty: any."""
@@ -207,10 +210,11 @@ class Field(_message.Message):
         schema: _builtins.str = ...,
         secret: _builtins.bool = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        query: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "header", b"header", "json", b"json", "max_length", b"max_length", "maximum", b"maximum", "minimum", b"minimum", "schema", b"schema", "secret", b"secret", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "header", b"header", "json", b"json", "max_length", b"max_length", "maximum", b"maximum", "minimum", b"minimum", "query", b"query", "schema", b"schema", "secret", b"secret", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
