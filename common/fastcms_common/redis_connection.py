@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis.exceptions
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
@@ -35,9 +35,11 @@ def connect(url: str, **options: Any) -> Redis:
         "health_check_interval": 0,
         "retry": Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
         "retry_on_error": [redis.exceptions.ConnectionError],
-        "max_connections": 256,
+        # More calls than connections wait for their turn rather than fail.
+        "max_connections": 64,
+        "timeout": 2.0,
     }
-    return Redis.from_url(url, **{**settings, **options})
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, **{**settings, **options}))
 
 
 @contextmanager

@@ -82,7 +82,9 @@ async def serve(
     for add, servicer in services:
         add(servicer, registry)
     names = (*registry.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), registry)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+        reflection.aio.ReflectionServicer(names), registry
+    )
     server.add_generic_rpc_handlers(registry.handlers())
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -196,9 +198,7 @@ class _Registry:
         descriptor = descriptor_pool.Default().FindServiceByName(service)
         return access_of(descriptor.methods_by_name[method])
 
-    def _wrap(
-        self, rpc: str, access: Access, handler: grpc.RpcMethodHandler[Any, Any]
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    def _wrap(self, rpc: str, access: Access, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
         call = _Call(rpc, access, self._authenticator)
         codecs = (handler.request_deserializer, handler.response_serializer)
         if handler.unary_unary:

@@ -1,0 +1,60 @@
+"""Facts that hold for every rpc there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+
+from fastcms.common.v1 import options_pb2
+from fastcms.common.v1.options_pb2 import Access
+from fastcms_common.access import access_of
+
+PROTOS = Path(__file__).parents[3] / "protos"
+
+
+def files() -> Iterator[FileDescriptor]:
+    for path in sorted(PROTOS.glob("fastcms/**/*.proto")):
+        module = ".".join(path.relative_to(PROTOS).with_suffix("").parts) + "_pb2"
+        yield import_module(module).DESCRIPTOR
+
+
+def methods() -> list[MethodDescriptor]:
+    return [
+        method
+        for file in files()
+        for service in file.services_by_name.values()
+        for method in service.methods_by_name.values()
+    ]
+
+
+@pytest.mark.parametrize("method", methods(), ids=lambda method: method.full_name)
+def test_every_rpc_says_who_may_call_it(method: MethodDescriptor):
+    access = access_of(method)
+    routed = method.GetOptions().HasExtension(annotations_pb2.http)
+    if access.caller == Access.CALLER_SERVICE:
+        assert not routed, "what is for services only has no route"
+    rest = method.GetOptions().Extensions[options_pb2.rest]
+    if rest.account_field:
+        assert rest.account_field in method.input_type.fields_by_name
+    if rest.query_map:
+        assert rest.query_map in method.input_type.fields_by_name
+
+
+def test_only_a_dozen_routes_are_open_to_anyone():
+    """Grows only on purpose: each name here is a door without a lock."""
+    public = {
+        method.full_name.removeprefix("fastcms.")
+        for method in methods()
+        if access_of(method).caller == Access.CALLER_PUBLIC
+    }
+    assert public <= {
+        "auth.v1.AuthService.Login",
+        "auth.v1.AuthService.Refresh",
+        "auth.v1.KeysService.GetKeySet",
+        "auth.v1.KeysService.IssueServiceToken",
+    }
