@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, alias="REDIS_URL")
     smtp_url: SecretStr | None = Field(None, alias="SMTP_URL")
     setup_token: SecretStr | None = Field(None, alias="SETUP_TOKEN")
-    app_url: str | None = Field(None, alias="APP_URL")
+    app_url: str | None = Field(None, alias="APP_URL", pattern=r"^https?://[^/\s]+")
     gateway_workers: int = Field(1, alias="GATEWAY_WORKERS", ge=1, le=64)
     trusted_proxies: str = Field("", alias="TRUSTED_PROXIES")
 

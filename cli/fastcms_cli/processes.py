@@ -33,6 +33,8 @@ STOP_WITHIN = 10.0
 REFUSED = 2
 """The exit code of a process that will not run with the settings it was given."""
 
+SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
+
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -84,7 +86,7 @@ class Child:
                 stderr=theirs,
                 pass_fds=self.spec.descriptors,
                 process_group=0,
-                preexec_fn=_dies_with(os.getpid()) if _libc else None,  # noqa: PLW1509 see _dies_with
+                preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 see there
             )
         except OSError:
             os.close(ours)
@@ -121,6 +123,7 @@ class Child:
             else:
                 on_start()
                 await self._ended.wait()
+                await self._hear_out()
                 if self._stopping.is_set():
                     return
                 ending = f"died ({self._how_it_ended()})"
@@ -133,13 +136,23 @@ class Child:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
+    async def _hear_out(self) -> None:
+        """Print what the process said last before saying that it is gone."""
+        if self._reader is None:
+            return
+        try:
+            await asyncio.wait_for(self._reader.finished.wait(), 1.0)
+        except TimeoutError:
+            # Something that left the group on purpose still holds the pipe; its output is no longer ours.
+            self._reader.close()
+
     def _last_words(self) -> str:
         return self.last_line.decode(errors="replace").removeprefix("fastcms: ")
 
     def _how_it_ended(self) -> str:
         code = self.popen.returncode if self.popen else None
         if code is not None and code < 0:
-            return f"killed by {signal.Signals(-code).name}"
+            return f"killed by {SIGNAL_NAMES.get(-code, f'signal {-code}')}"
         return f"exit code {code}"
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -157,12 +170,7 @@ class Child:
                 self._console.say(f"{self.spec.name} has not stopped within {STOP_WITHIN:g} s and is killed")
             self._signal_group(signal.SIGKILL)
         await ended
-        if self._reader:
-            try:
-                await asyncio.wait_for(self._reader.finished.wait(), 1.0)
-            except TimeoutError:
-                # Something that left the group on purpose still holds the pipe; its output is no longer ours.
-                self._reader.close()
+        await self._hear_out()
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self.popen is None:
@@ -260,8 +268,8 @@ class Supervisor:
             await asyncio.gather(*(child.stop(self._hurry) for child in children))
 
 
-def _dies_with(parent: int) -> Callable[[], None]:
-    """For between fork and exec: have the kernel kill this process when the thread that forked it ends.
+def dies_with(parent: int) -> Callable[[], None]:
+    """For between fork and exec: have the kernel kill this process when the thread that forked it ends (Linux).
 
     Code between fork and exec must not need a lock that another thread may hold; the only other thread here is the
     console's, and a system call through ctypes needs none of its locks.

@@ -24,7 +24,11 @@ STOP_FIRST, STOP_SECOND, STOP_THIRD, STOP_LAST = range(4)
 AUTH_ONLY = ("ADMIN_EMAIL", "ADMIN_PASSWORD", "SETUP_TOKEN", "SMTP_URL")
 """Secrets that one service reads: the other processes do not inherit them."""
 
-READ_HERE = ("FASTCMS_HOST", "FASTCMS_PORT", "FASTCMS_DATA_DIR")
+DECIDED_HERE = (
+    *("FASTCMS_HOST", "FASTCMS_PORT", "FASTCMS_DATA_DIR", "STORAGE_URL"),
+    *("LISTEN", "LISTEN_FD", "METRICS_LISTEN", "MASTER_KEY_FILE", "OUTBOX_DIR"),
+)
+"""What the environment of the run says under these names is not for every process as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,7 @@ def plan(settings: Settings, folder: DataFolder, *, listener_fd: int, port: int)
 
 
 def _shared_environment(settings: Settings, folder: DataFolder, redis_url: str, base_url: str) -> dict[str, str]:
-    environment = {
-        name: value for name, value in os.environ.items() if name.upper() not in (*AUTH_ONLY, *READ_HERE, "STORAGE_URL")
-    }
+    environment = {name: value for name, value in os.environ.items() if name.upper() not in (*AUTH_ONLY, *DECIDED_HERE)}
     environment |= {
         "DATA_DIR": str(folder.path),
         "REDIS_URL": redis_url,
