@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from fastcms_common.errors import Conflict, FieldError, Invalid
 from fastcms_common.storage.query import ALL, And, Compare, Field, Path, Query, Value, path_of
@@ -25,6 +25,7 @@ Direction: TypeAlias = Literal[1, -1]
 Sort: TypeAlias = Sequence[tuple[str | Path, Direction]]
 PathLike: TypeAlias = "str | Path"
 
+Known = TypeVar("Known")
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,99}$"
 
 
@@ -313,6 +314,14 @@ class Store(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Finishes what was begun and lets go of everything; idempotent."""
+
+
+def known_table(tables: Mapping[str, Known], name: str) -> Known:
+    """What the store knows of a table that was ensured; ValueError for another: a mistake in the program."""
+    known = tables.get(name)
+    if known is None:
+        raise ValueError(f"table {name!r} was not ensured with this store")
+    return known
 
 
 def both(left: Query, right: Query) -> Query:

@@ -1,0 +1,40 @@
+"""A connection to a SQLite file, set up the way this engine wants it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from fastcms_common.storage import values
+
+# A lock held by another process (a backup, a second writer) is waited for this long, then it is Unavailable.
+BUSY_MILLISECONDS = 5_000
+
+
+def connect(file: Path, *, writing: bool = False) -> apsw.Connection:
+    """Opens the file. Readers cannot write."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+    connection = apsw.Connection(str(file), flags=flags, statementcachesize=512)
+    connection.set_busy_timeout(BUSY_MILLISECONDS)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA fullfsync=ON")
+    connection.execute("PRAGMA mmap_size=268435456")
+    connection.execute("PRAGMA cache_size=-16384")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    connection.create_scalar_function("fc_like", _like, 2, deterministic=True)
+    connection.create_scalar_function("fc_lower", _lower, 1, deterministic=True)
+    if not writing:
+        connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _like(*given: apsw.SQLiteValue) -> apsw.SQLiteValue:
+    value, pattern = given
+    return int(isinstance(value, str) and isinstance(pattern, str) and values.like(value, pattern))
+
+
+def _lower(*given: apsw.SQLiteValue) -> apsw.SQLiteValue:
+    (value,) = given
+    return values.lower(value) if isinstance(value, str) else value
