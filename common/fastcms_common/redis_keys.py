@@ -8,6 +8,8 @@ from __future__ import annotations
 
 # Sessions. Written by auth-service alone; every process reads them.
 #   session:{sid}          hash; TTL: the session's absolute end
+#   session-events:{sid}   list of what became of its refresh tokens, the newest first; TTL: the longest life of a session
+#                          and 30 days
 #   sessions:{user id}     sorted set of the user's session ids by start; TTL: that of the longest session
 #   session-revoked        pub/sub channel; a message is the id of a session that has ended
 SESSION_REVOKED = "session-revoked"
@@ -21,8 +23,12 @@ def sessions_of(user_id: str) -> str:
     return f"sessions:{user_id}"
 
 
+def session_events(session_id: str) -> str:
+    return f"session-events:{session_id}"
+
+
 # Sign-in failures. Written by auth-service alone.
-#   lockout:{realm}:{key of the e-mail}   hash; TTL: the lock's duration
+#   lockout:{realm}:{key of the e-mail}   hash; TTL: the lock's duration, or a day after the last failure
 def lockout(realm: str, account: str) -> str:
     return f"lockout:{realm}:{account}"
 
@@ -45,3 +51,9 @@ SETTINGS_CHANGED = "settings-changed"
 # The audit log. Written by admin-service alone.
 #   audit:checkpoint       hash: the newest signed statement of how far the log had come; no TTL
 AUDIT_CHECKPOINT = "audit:checkpoint"
+
+# Jobs. Written by scheduler-service's beats and workers alone.
+#   celery:*               Celery's queue and what it knows of messages that are not acknowledged yet
+#   redbeat:*              RedBeat's copy of the schedules, and the lock of the one beat that is in charge
+CELERY_PREFIX = "celery:"
+REDBEAT_PREFIX = "redbeat:"

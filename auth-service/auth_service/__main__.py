@@ -1,0 +1,116 @@
+"""auth-service: wiring, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from auth_service.access_tokens import AccessTokens
+from auth_service.accounts import Accounts
+from auth_service.auth_settings import LiveSettings, first_values
+from auth_service.cleanup import Cleanup
+from auth_service.config import Settings, read_master_key
+from auth_service.identities import Identities
+from auth_service.identities_servicer import IdentitiesServicer, KeysServicer
+from auth_service.impersonations import Impersonations
+from auth_service.keys import SigningKeys
+from auth_service.lockouts import Lockouts
+from auth_service.master_key import MasterKey
+from auth_service.passwords import Passwords
+from auth_service.refresh_tokens import RefreshTokens
+from auth_service.servicer import AuthServicer
+from auth_service.sessions import Sessions
+from auth_service.sign_in import SignIn
+from auth_service.store import AuthStore
+from fastcms.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
+from fastcms.auth.v1.identities_pb2_grpc import add_IdentitiesServiceServicer_to_server
+from fastcms.auth.v1.keys_pb2_grpc import add_KeysServiceServicer_to_server
+from fastcms_common import logs
+from fastcms_common.access import Authenticator
+from fastcms_common.audit import AuditLog
+from fastcms_common.errors import Conflict, Invalid, Unavailable
+from fastcms_common.redis_connection import connect
+from fastcms_common.service_tokens import read_key
+from fastcms_common.serving import run, serve
+from fastcms_common.sessions import SessionGuard
+from fastcms_common.settings import load, stop
+from fastcms_common.storage import open_store
+from fastcms_common.tokens import TokenVerifier
+
+NAME = "auth-service"
+_RETRY_SECONDS = 0.5
+
+log = logs.get_logger(__name__)
+
+
+async def main() -> None:
+    settings = load(Settings)
+    logs.configure(settings, NAME)
+    try:
+        service_key = read_key(settings.service_key_file)
+        master_key = MasterKey(read_master_key(settings.master_key_file))
+    except (OSError, ValueError) as error:
+        stop(f"SERVICE_KEY_FILE, MASTER_KEY_FILE: {error}")
+    redis = connect(settings.redis_url)
+    store = AuthStore(await open_store(settings.storage_url, "auth"))
+    live = LiveSettings(first_values(settings))
+    audit = AuditLog(redis)
+    keys = SigningKeys(store, master_key)
+    tokens = AccessTokens(keys, settings.token_issuer, service_key)
+    sessions = Sessions(
+        redis, RefreshTokens(master_key.derive("refresh-tokens")), timedelta(days=settings.session_absolute_days)
+    )
+    passwords = Passwords(settings.password_threads, settings.password_queue)
+    lockouts = Lockouts(redis, live)
+    setup_token = settings.setup_token.get_secret_value() if settings.setup_token else None
+    accounts = Accounts(store, passwords, live, audit, setup_token)
+    sign_in = SignIn(store, sessions, passwords, lockouts, tokens, live, audit)
+    verifier, guard = TokenVerifier(keys.key_set, settings.token_issuer), SessionGuard(redis)
+    impersonations = Impersonations(store, sessions, tokens, verifier, guard)
+
+    async def redis_answers() -> None:
+        await redis.ping()
+
+    try:
+        await _prepare(settings, store, keys, accounts)
+        await serve(
+            settings,
+            NAME,
+            [
+                (add_AuthServiceServicer_to_server, AuthServicer(accounts, sign_in, sessions, store)),
+                (
+                    add_IdentitiesServiceServicer_to_server,
+                    IdentitiesServicer(Identities(store, lockouts, audit), impersonations, Cleanup(store, sessions)),
+                ),
+                (add_KeysServiceServicer_to_server, KeysServicer(keys, tokens)),
+            ],
+            Authenticator(verifier, guard),
+            ready={"redis": redis_answers, "storage": store.ping, "keys": keys.ready},
+            background=[guard.watch(), keys.reload_forever()],
+        )
+    finally:
+        passwords.close()
+        await store.close()
+        await redis.aclose()
+
+
+async def _prepare(settings: Settings, store: AuthStore, keys: SigningKeys, accounts: Accounts) -> None:
+    """Tables, keys, and the first admin; waits for storage and Redis as long as it takes."""
+    while True:
+        try:
+            await store.prepare()
+            await keys.load()
+            if settings.admin_email is not None and settings.admin_password is not None:
+                await accounts.ensure_first_admin(settings.admin_email, settings.admin_password.get_secret_value())
+            return
+        except Unavailable as error:
+            log.warning("waiting", error=error.detail)
+            await asyncio.sleep(_RETRY_SECONDS)
+        except Invalid as error:
+            stop(f"ADMIN_EMAIL, ADMIN_PASSWORD: {'; '.join(f'{one.field}: {one.message}' for one in error.fields)}")
+        except (Conflict, ValueError) as error:
+            stop(f"MASTER_KEY_FILE, ADMIN_EMAIL: {error}")
+
+
+if __name__ == "__main__":
+    run(main())

@@ -1,0 +1,34 @@
+"""E-mail addresses: which are good, and which are one and the same."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import email_validator
+
+from fastcms_common.errors import Invalid
+
+# Self-hosted installations do have mail under .local (RFC 6762 keeps the name from the public DNS, not from them).
+_REFUSED_NAMES = [name for name in email_validator.SPECIAL_USE_DOMAIN_NAMES if name != "local"]
+email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = _REFUSED_NAMES
+
+
+def parse(text: str, field: str = "email") -> str:
+    """The address in its usual form (RFC 5321 and 6531; no DNS is asked). Invalid naming `field` where it is none."""
+    try:
+        answer = email_validator.validate_email(text.strip(), check_deliverability=False, test_environment=True)
+        return answer.normalized
+    except email_validator.EmailNotValidError as problem:
+        raise Invalid.field(field, f"is not a valid e-mail address: {problem}") from None
+
+
+def key(text: str) -> str:
+    """What stands for an address in its realm: two addresses of one key are the same person's.
+
+    Works on anything a caller may send, so that signing in with what is no address at all takes the usual way.
+    """
+    try:
+        text = parse(text)
+    except Invalid:
+        text = text.strip()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())

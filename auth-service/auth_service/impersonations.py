@@ -1,0 +1,140 @@
+"""Acting as someone else: who may, for how long, and how it ends.
+
+A grant is a document; `running` makes it the only one of its admin and target. Its session in Redis is what gives it
+force, and ends by itself when the time is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from auth_service.access_tokens import AccessTokens
+from auth_service.models import Grant, Identity
+from auth_service.sessions import Sessions
+from auth_service.store import AuthStore, running_key
+from fastcms_common import times
+from fastcms_common.context import Caller
+from fastcms_common.errors import Conflict, Denied, Malformed, NotFound, Unauthenticated, Unavailable
+from fastcms_common.ids import new_id
+from fastcms_common.sessions import SessionGuard
+from fastcms_common.tokens import TokenVerifier
+
+# Rounds in which starts of the same pair outrun each other before one gives up.
+_ROUNDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A grant that runs, and its token."""
+
+    grant: Grant
+    target: Identity
+    access_token: str
+
+
+class Impersonations:
+    """Grants to act as someone else."""
+
+    def __init__(
+        self,
+        store: AuthStore,
+        sessions: Sessions,
+        tokens: AccessTokens,
+        verifier: TokenVerifier,
+        guard: SessionGuard,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._tokens = tokens
+        self._verifier = verifier
+        self._guard = guard
+
+    async def start(self, actor_token: str, target_id: str, duration: int, reason: str | None) -> Started:
+        """Lets the admin of `actor_token` act as `target_id` for `duration` seconds.
+
+        A grant that the admin has for the same person already is ended by it. Contract, section 4, tells the refusals.
+        """
+        actor = await self._actor(actor_token)
+        if actor.id == target_id:
+            raise Malformed("You cannot impersonate yourself.", reason="SELF_IMPERSONATION")
+        target = await self._store.identity(target_id)
+        if target is None or target.state != "active":
+            raise NotFound("There is no such user.", reason="USER_NOT_FOUND")
+        if target.superadmin or target.rank >= actor.rank:
+            raise Denied("Only users of a lower rank can be impersonated.", reason="RANK_TOO_HIGH")
+        if target.disabled:
+            raise Conflict("This account is disabled.", reason="ACCOUNT_DISABLED")
+        grant = await self._grant(actor, target, duration, reason)
+        await self._sessions.open_impersonation(target, actor.id, grant.id, duration)
+        # Another start of the same pair may have ended the grant before there was a session to end with it.
+        if await self._store.running_grant(actor.id, target.id) != grant:
+            await self._sessions.end(grant.id, target.id)
+            raise Conflict(
+                "Another impersonation of this user was started meanwhile.", reason="IMPERSONATION_SUPERSEDED"
+            )
+        token = self._tokens.for_session(target, grant.id, duration, actor_id=actor.id)
+        return Started(grant, target, token)
+
+    async def end(self, token: str) -> list[Grant]:
+        """Ends the grant of an impersonation token, or all active ones of the admin whose own token it is."""
+        caller = await self._alive(token)
+        if caller.actor_id is not None:
+            grants = [await self._store.grant(caller.session_id or "")]
+        else:
+            grants = list(await self._store.active_grants(caller.id))
+        ended = [await self._end(grant) for grant in grants if grant is not None]
+        return [grant for grant in ended if grant is not None]
+
+    async def end_of_actor(self, actor_id: str) -> None:
+        """Ends what an admin has given: they are none any more."""
+        for grant in await self._store.active_grants(actor_id):
+            await self._end(grant)
+
+    async def of_target(self, target_id: str, limit: int) -> list[Grant]:
+        """Who acted as this person, the newest first."""
+        return await self._store.grants_for(target_id, limit)
+
+    async def _actor(self, token: str) -> Identity:
+        caller = await self._alive(token)
+        if caller.actor_id is not None:
+            raise Denied("This cannot be done while impersonating.", reason="FORBIDDEN_WHILE_IMPERSONATING")
+        if not caller.is_admin:
+            raise Denied("Only admins may do this.", reason="ADMIN_REQUIRED")
+        # The token says what was true when it was made; what counts is what is true now.
+        actor = await self._store.identity(caller.id)
+        if actor is None or actor.state != "active" or actor.disabled or actor.rank == 0:
+            raise Denied("Only admins may do this.", reason="ADMIN_REQUIRED")
+        return actor
+
+    async def _alive(self, token: str) -> Caller:
+        caller = await self._verifier.verify(token)
+        if caller.session_id is None:
+            raise Unauthenticated
+        await self._guard.check(caller.session_id)
+        return caller
+
+    async def _grant(self, actor: Identity, target: Identity, duration: int, reason: str | None) -> Grant:
+        for _ in range(_ROUNDS):
+            before = await self._store.running_grant(actor.id, target.id)
+            if before is not None:
+                await self._end(before)
+            now = times.now()
+            grant = Grant(
+                id=new_id(),
+                actor_id=actor.id,
+                actor_email=actor.email,
+                target_id=target.id,
+                reason=reason,
+                started=times.to_text(now),
+                expires=times.to_text(now + timedelta(seconds=duration)),
+                running=running_key(actor.id, target.id),
+            )
+            if await self._store.add_grant(grant):
+                return grant
+        raise Unavailable("Too many impersonations of this user were started at once.", reason="IMPERSONATION_BUSY")
+
+    async def _end(self, grant: Grant) -> Grant | None:
+        # The session first: a crash in between leaves a grant that looks alive and can do nothing.
+        await self._sessions.end(grant.id, grant.target_id)
+        return await self._store.end_grant(grant.id, times.now_text())

@@ -1,0 +1,180 @@
+"""Signing in: what every way of doing so ends with."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+
+from auth_service import addresses, refresh_tokens
+from auth_service.access_tokens import AccessTokens
+from auth_service.auth_settings import LiveSettings
+from auth_service.lockouts import Attempt, Lockouts
+from auth_service.models import Identity
+from auth_service.passwords import Passwords
+from auth_service.sessions import Sessions
+from auth_service.store import AuthStore
+from fastcms_common.audit import AuditLog
+from fastcms_common.context import Caller
+from fastcms_common.errors import Denied, Unauthenticated
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session with its tokens. `expires_in` is the access token's life in seconds."""
+
+    identity: Identity
+    session_id: str
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+
+class SignIn:
+    """Passwords, refresh tokens and sign-outs."""
+
+    def __init__(
+        self,
+        store: AuthStore,
+        sessions: Sessions,
+        passwords: Passwords,
+        lockouts: Lockouts,
+        tokens: AccessTokens,
+        settings: LiveSettings,
+        audit: AuditLog,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._passwords = passwords
+        self._lockouts = lockouts
+        self._tokens = tokens
+        self._settings = settings
+        self._audit = audit
+
+    async def with_password(self, realm: str, email: str, password: str) -> SignedIn:
+        """Signs in with e-mail and password.
+
+        Raises Denied (ACCOUNT_LOCKED) or Unauthenticated (INVALID_CREDENTIALS): the same, after the same work, for an
+        unknown e-mail, a wrong password and a disabled account.
+        """
+        email_key = addresses.key(email)
+        try:
+            async with self._lockouts.attempt(realm, email_key) as attempt:
+                identity = await self._store.identity_by_email(realm, email_key)
+                matches = await self._passwords.verify(identity.password_hash if identity else None, password)
+                if identity is None or not matches or not may_sign_in(identity):
+                    await self._refuse(attempt, realm, email, identity)
+                    raise wrong_credentials()
+                await attempt.succeeded()
+        except Denied:
+            await self._note_failure(realm, email, "locked")
+            raise
+        await self._renew_hash(identity, password)
+        return await self.finish(identity, "password")
+
+    async def finish(self, identity: Identity, method: str) -> SignedIn:
+        """Opens the session of someone who has proven who they are."""
+        opened, refresh_token = await self._sessions.open(identity, self._idle)
+        # A password changed or an account disabled since `identity` was read ended all sessions it could see; this one
+        # it could not, so it is for us to look again.
+        if not await self._store.note_login(identity):
+            await self._sessions.end(opened, identity.id)
+            raise wrong_credentials()
+        await self._audit.record(
+            "auth",
+            "login",
+            user_id=identity.id,
+            user_email=identity.email,
+            resource_type="session",
+            resource_id=opened,
+            description=f"Signed in with {method}",
+            details={"method": method, "realm": identity.realm},
+        )
+        return self._signed_in(identity, opened, refresh_token)
+
+    async def refresh(self, refresh_token: str) -> SignedIn:
+        """The next pair of tokens. Unauthenticated where the token is not good; a stolen one ends its session."""
+        token = self._sessions.parse(refresh_token)
+        session = await self._sessions.get(token.session_id)
+        identity = await self._store.identity(session.user_id) if session else None
+        if session is None or identity is None or not may_sign_in(identity):
+            raise refresh_tokens.invalid()
+        outcome, successor = await self._sessions.rotate(token, self._idle)
+        if outcome == "theft":
+            await self._audit.record(
+                "security",
+                "refresh_token_reused",
+                severity="critical",
+                user_id=identity.id,
+                user_email=identity.email,
+                resource_type="session",
+                resource_id=session.id,
+                description="A refresh token was used again: the session has been ended",
+                outcome="failure",
+            )
+        if outcome in ("theft", "gone"):
+            raise refresh_tokens.invalid()
+        return self._signed_in(identity, session.id, successor)
+
+    async def out(self, caller: Caller, refresh_token: str) -> None:
+        """Ends the caller's session, and that of `refresh_token` where it is theirs too."""
+        ends = {caller.session_id} if caller.session_id else set()
+        if refresh_token:
+            with contextlib.suppress(Unauthenticated):
+                ends.add(self._sessions.parse(refresh_token).session_id)
+        for session_id in ends:
+            await self._sessions.end(session_id, caller.id)
+        await self._audit.record(
+            "auth", "logout", description="Signed out", resource_type="session", resource_id=caller.session_id
+        )
+
+    @property
+    def _idle(self) -> timedelta:
+        return timedelta(days=self._settings.current.refresh_token_expiry_days)
+
+    def _signed_in(self, identity: Identity, session_id: str, refresh_token: str) -> SignedIn:
+        lifetime = self._settings.current.token_expiry_hours * 3600
+        access_token = self._tokens.for_session(identity, session_id, lifetime)
+        return SignedIn(identity, session_id, access_token, refresh_token, lifetime)
+
+    async def _refuse(self, attempt: Attempt, realm: str, email: str, identity: Identity | None) -> None:
+        locked_for = await attempt.failed()
+        await self._note_failure(realm, email, "wrong_credentials", identity)
+        if locked_for is not None:
+            await self._audit.record(
+                "auth",
+                "account_locked",
+                severity="warning",
+                user_id=identity.id if identity else None,
+                user_email=email,
+                description=f"Locked for {locked_for} seconds after too many failed sign-ins",
+                details={"realm": realm, "seconds": locked_for},
+                outcome="failure",
+            )
+
+    async def _note_failure(self, realm: str, email: str, why: str, identity: Identity | None = None) -> None:
+        await self._audit.record(
+            "auth",
+            "login_failed",
+            severity="warning",
+            user_id=identity.id if identity else None,
+            user_email=email,
+            description="Sign-in failed",
+            details={"realm": realm, "reason": why},
+            outcome="failure",
+        )
+
+    async def _renew_hash(self, identity: Identity, password: str) -> None:
+        if identity.password_hash is not None and self._passwords.outdated(identity.password_hash):
+            renewed = {"password_hash": await self._passwords.hash(password)}
+            await self._store.change_identity(identity.id, renewed, epoch=identity.epoch)
+
+
+def may_sign_in(identity: Identity) -> bool:
+    """Whether the account is whole and not disabled."""
+    return identity.state == "active" and not identity.disabled
+
+
+def wrong_credentials() -> Unauthenticated:
+    """The one answer to a sign-in that fails."""
+    return Unauthenticated("Invalid e-mail or password.", reason="INVALID_CREDENTIALS")

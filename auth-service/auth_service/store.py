@@ -1,0 +1,224 @@
+"""Every query of auth-service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from auth_service.models import Grant, Identity, SigningKey, to_document
+from fastcms_common import times
+from fastcms_common.context import BUILT_IN_REALM
+from fastcms_common.storage import (
+    ALL,
+    And,
+    Change,
+    Document,
+    Duplicate,
+    Index,
+    Query,
+    Sort,
+    Store,
+    Table,
+    eq,
+    gt,
+    is_null,
+    le,
+    lt,
+)
+
+IDENTITIES = Table(
+    "identities",
+    (
+        Index(("realm", "email_key"), unique=True, required=True, name="address"),
+        Index("founder", unique=True, name="founder"),
+        Index(("realm", "created"), name="realm_created"),
+        Index(("state", "updated"), name="state_updated"),
+    ),
+    scalars=("role", "superadmin", "verified", "disabled", "email", "name", "last_login", "epoch"),
+)
+SIGNING_KEYS = Table("signing_keys", (Index("kid", unique=True),))
+GRANTS = Table(
+    "impersonations",
+    (
+        Index("running", unique=True, name="running"),
+        Index("actor_id"),
+        Index(("target_id", ("started", -1)), name="target_started"),
+    ),
+    scalars=("ended", "expires"),
+)
+FENCES = Table("fences")
+
+
+class AuthStore:
+    """What auth-service keeps: identities, signing keys, impersonations."""
+
+    def __init__(self, store: Store) -> None:
+        self.storage = store
+
+    async def prepare(self) -> None:
+        """Makes the tables and indexes that are missing."""
+        for table in (IDENTITIES, SIGNING_KEYS, GRANTS, FENCES):
+            await self.storage.ensure(table)
+
+    async def ping(self) -> None:
+        """Unavailable unless the database answers."""
+        await self.storage.ping()
+
+    async def close(self) -> None:
+        """Lets go of the database."""
+        await self.storage.close()
+
+    # -- identities -----------------------------------------------------------------------------------------------
+
+    async def add_identity(self, identity: Identity) -> None:
+        """Raises Duplicate with the index `address` or `founder`."""
+        await self.storage.insert(IDENTITIES.name, to_document(identity))
+
+    async def identity(self, identity_id: str) -> Identity | None:
+        """Of whatever realm and state."""
+        return _identity(await self.storage.get(IDENTITIES.name, identity_id))
+
+    async def identity_by_email(self, realm: str, email_key: str) -> Identity | None:
+        """Of whatever state."""
+        where = And(eq("realm", realm), eq("email_key", email_key))
+        return _identity(await self.storage.first(IDENTITIES.name, where))
+
+    async def change_identity(
+        self, identity_id: str, changes: dict[str, Any], *, epoch: int | None = None, where: Query = ALL
+    ) -> Identity | None:
+        """Sets these fields; the identity after it, or None where it is gone, does not match `where`, or its epoch is
+        not `epoch` any more. Raises Duplicate."""
+        if epoch is not None:
+            where = And(where, eq("epoch", epoch))
+        return _identity(await self.storage.update(IDENTITIES.name, identity_id, Change(set=changes), where))
+
+    async def change_credentials(
+        self, identity_id: str, changes: dict[str, Any], *, epoch: int, where: Query = ALL
+    ) -> Identity | None:
+        """`change_identity` for what sessions must not outlive: the epoch goes up."""
+        changes = changes | {"updated": times.now_text(), "epoch": epoch + 1}
+        return await self.change_identity(identity_id, changes, epoch=epoch, where=where)
+
+    async def note_login(self, identity: Identity) -> bool:
+        """Sets the time of the last sign-in. False where the account has changed since `identity` was read so that a
+        sign-in begun then must not finish."""
+        still = And(eq("state", "active"), eq("disabled", False))
+        changes = {"last_login": times.now_text()}
+        return await self.change_identity(identity.id, changes, epoch=identity.epoch, where=still) is not None
+
+    async def any_admin(self) -> bool:
+        """Whether a built-in admin exists."""
+        where = And(eq("realm", BUILT_IN_REALM), eq("role", "admin"))
+        return await self.storage.count(IDENTITIES.name, where, limit=1) > 0
+
+    async def superadmins(self) -> int:
+        """How many superadmins can sign in."""
+        where = And(eq("realm", BUILT_IN_REALM), eq("superadmin", True), eq("disabled", False), eq("state", "active"))
+        return await self.storage.count(IDENTITIES.name, where)
+
+    async def identities(self, where: Query, sort: Sort, page: int, per_page: int) -> tuple[list[Identity], int]:
+        """One page of the identities, and how many there are."""
+        documents = await self.storage.find(
+            IDENTITIES.name, where, sort=sort, limit=per_page, offset=(page - 1) * per_page
+        )
+        return [msgspec.convert(one, Identity) for one in documents], await self.storage.count(IDENTITIES.name, where)
+
+    async def scan_identities(self, where: Query) -> AsyncIterator[Identity]:
+        """All of them that match."""
+        async for document in self.storage.scan(IDENTITIES.name, where):
+            yield msgspec.convert(document, Identity)
+
+    async def delete_identity(self, identity_id: str, where: Query = ALL) -> Identity | None:
+        """Removes it if it matches `where`; what it was."""
+        return _identity(await self.storage.delete(IDENTITIES.name, identity_id, where))
+
+    # -- signing keys ---------------------------------------------------------------------------------------------
+
+    async def signing_keys(self) -> list[SigningKey]:
+        """All of them, the oldest first."""
+        documents = await self.storage.find(SIGNING_KEYS.name, sort=[("id", 1)])
+        return [msgspec.convert(one, SigningKey) for one in documents]
+
+    async def add_signing_key(self, key: SigningKey) -> bool:
+        """False where another replica has made the key of this number already."""
+        try:
+            await self.storage.insert(SIGNING_KEYS.name, to_document(key))
+        except Duplicate:
+            return False
+        return True
+
+    async def delete_signing_key(self, key_id: str) -> None:
+        """Nothing happens where it is gone."""
+        await self.storage.delete(SIGNING_KEYS.name, key_id)
+
+    # -- impersonations -------------------------------------------------------------------------------------------
+
+    async def add_grant(self, grant: Grant) -> bool:
+        """False where the admin has a running one for the same person."""
+        try:
+            await self.storage.insert(GRANTS.name, to_document(grant))
+        except Duplicate:
+            return False
+        return True
+
+    async def grant(self, session_id: str) -> Grant | None:
+        """The grant of an impersonation session."""
+        document = await self.storage.get(GRANTS.name, session_id)
+        return None if document is None else msgspec.convert(document, Grant)
+
+    async def running_grant(self, actor_id: str, target_id: str) -> Grant | None:
+        """The one that has not been ended, though it may have run out."""
+        document = await self.storage.first(GRANTS.name, eq("running", running_key(actor_id, target_id)))
+        return None if document is None else msgspec.convert(document, Grant)
+
+    async def active_grants(self, actor_id: str) -> list[Grant]:
+        """Those that the admin has given, have not been ended and have not run out."""
+        where = And(eq("actor_id", actor_id), is_null("ended"), gt("expires", times.now_text()))
+        return [msgspec.convert(one, Grant) for one in await self.storage.find(GRANTS.name, where)]
+
+    async def grants_for(self, target_id: str, limit: int) -> list[Grant]:
+        """Who acted as this person, the newest first."""
+        documents = await self.storage.find(
+            GRANTS.name, eq("target_id", target_id), sort=[("started", -1)], limit=limit
+        )
+        return [msgspec.convert(one, Grant) for one in documents]
+
+    async def end_grant(self, session_id: str, ended: str) -> Grant | None:
+        """Ends it; None where it was over already."""
+        change = Change(set={"ended": ended}, unset=["running"])
+        document = await self.storage.update(GRANTS.name, session_id, change, is_null("ended"))
+        return None if document is None else msgspec.convert(document, Grant)
+
+    async def close_expired_grants(self) -> int:
+        """Marks those as ended whose time is over; how many."""
+        expired = 0
+        where = And(is_null("ended"), lt("expires", times.now_text()))
+        async for document in self.storage.scan(GRANTS.name, where):
+            expired += await self.end_grant(document["id"], document["expires"]) is not None
+        return expired
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+
+    async def pass_fence(self, job: str, token: int) -> bool:
+        """Whether `token` is at least as high as any that `job` has shown; remembers it."""
+        for _ in range(2):
+            if await self.storage.update(FENCES.name, job, Change(set={"token": token}), le("token", token)):
+                return True
+            try:
+                await self.storage.insert(FENCES.name, {"id": job, "token": token})
+            except Duplicate:
+                # A higher one is there, or one that was made between the two questions: ask once more.
+                continue
+            return True
+        return False
+
+
+def running_key(actor_id: str, target_id: str) -> str:
+    """What makes a running grant the only one of its pair."""
+    return f"{actor_id}:{target_id}"
+
+
+def _identity(document: Document | None) -> Identity | None:
+    return None if document is None else msgspec.convert(document, Identity)
