@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.redis_process import RedisProcess
@@ -36,6 +37,16 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     data_dir = tmp_path_factory.mktemp("suite") / "data"
     with start_suite(data_dir, ADMIN_EMAIL=ADMIN_EMAIL, ADMIN_PASSWORD=ADMIN_PASSWORD) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def admin_client(suite: Suite) -> Iterator[httpx.Client]:
+    """A client of the running suite that is signed in as its first admin."""
+    with httpx.Client(base_url=suite.base_url, trust_env=False, timeout=20) as client:
+        answer = client.post("/api/v1/auth/login", json={"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD})
+        assert answer.status_code == httpx.codes.OK, answer.text
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield client
 
 
 @pytest.fixture
