@@ -13,7 +13,8 @@ async def open_store(url: str, name: str) -> Store:
 
     - `sqlite:///absolute/folder` or `sqlite:relative/folder`: the file `<name>.db` in it (made if missing); a path that
       ends in `.db` is the file itself.
-    - `mongodb://…` or `mongodb+srv://…`: the database `<name>`, or `<base>_<name>` where the URL names a base.
+    - `mongodb://…` or `mongodb+srv://…`: the database `<base>_<name>`, where the base is the database that the URL
+      names, else `fastcms`. (Never `<name>` alone: `admin` is MongoDB's own.)
 
     MongoDB need not be up: calls raise Unavailable until it is.
     """
@@ -28,6 +29,6 @@ async def open_store(url: str, name: str) -> Store:
     if parts.scheme in ("mongodb", "mongodb+srv"):
         from fastcms_common.storage.mongo_store import MongoStore
 
-        base = parts.path.strip("/")
-        return await MongoStore.open(url, f"{base}_{name}" if base else name)
+        base = parts.path.strip("/") or "fastcms"
+        return await MongoStore.open(url, f"{base}_{name}")
     raise ValueError(f"a storage URL starts with sqlite: or mongodb:, not {parts.scheme}:")
