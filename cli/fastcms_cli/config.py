@@ -71,6 +71,8 @@ class Settings(BaseSettings):
             raise ValueError("must start with " + " or ".join(f"{scheme}://" for scheme in allowed))
         if not host and parts.scheme != "sqlite":
             raise ValueError("names no host")
+        if parts.scheme == "sqlite" and parts.path.endswith(".db"):
+            raise ValueError("names a file: give the folder, where each service has a file of its own")
         return value
 
     @field_validator("trusted_proxies")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,13 +42,17 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run. Processes of a lower `stop_rank` are stopped first, those of one rank together."""
+    """What to run. Processes of a lower `stop_rank` are stopped first, those of one rank together.
+
+    `descriptors` are inherited; lines in which `unheard` finds something are not worth anybody's time and not printed.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_rank: int = 0
     descriptors: tuple[int, ...] = ()
+    unheard: re.Pattern[bytes] | None = None
 
 
 class Refused(Exception):
@@ -97,6 +102,8 @@ class Child:
         self._reader = LineReader(ours, self._hear)
 
     def _hear(self, line: bytes) -> None:
+        if self.spec.unheard and self.spec.unheard.search(line):
+            return
         self.last_line = line
         self._console.line(self.spec.name, line)
 

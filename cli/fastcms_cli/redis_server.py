@@ -27,6 +27,11 @@ SPLIT_LOG_SINCE = (7, 0)
 class RedisServer:
     """Its command and its address. Raises BadStart where there is no server to run, or none new enough for the data."""
 
+    SMALL_TALK = re.compile(
+        rb"oO0Oo|version=|Configuration loaded|Server initialized|Memory overcommit|scheduling shutdown"
+    )
+    """What Redis says at every start and stop, at the same level as what matters."""
+
     def __init__(self, folder: DataFolder, port: int) -> None:
         home = folder.folder("redis")
         password = folder.secret("redis.key").read_text()

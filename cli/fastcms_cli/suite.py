@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from fastcms_cli.config import Settings
 from fastcms_cli.data_folder import DataFolder
@@ -83,7 +83,7 @@ def plan(settings: Settings, folder: DataFolder, *, listener_fd: int, port: int)
     else:
         redis = RedisServer(folder, next(ports))
         redis_url, addresses[REDIS] = redis.url, redis.address
-        specs.append(ProcessSpec(REDIS, redis.command, {"PATH": os.environ.get("PATH", "")}, STOP_LAST))
+        specs.append(ProcessSpec(REDIS, redis.command, {}, STOP_LAST, unheard=redis.SMALL_TALK))
 
     base_url = f"http://{address(local_host(settings.host), port)}"
     shared = _shared_environment(settings, folder, redis_url, base_url)
@@ -135,23 +135,10 @@ def _auth_environment(folder: DataFolder) -> dict[str, str]:
 
 
 def storage_url(settings: Settings, folder: DataFolder, name: str) -> str:
-    """The database of one service: a file of its own, or a database of its own on the MongoDB server.
-
-    `sqlite:///<folder>` puts the files into that folder. A MongoDB URL may name a database: it then is what the four
-    names begin with in place of `fastcms`, and stays the one against which the user is authenticated.
-    """
+    """Where one service keeps its data: as STORAGE_URL says, else in a SQLite file of its own in the data folder."""
     if settings.storage_url is None:
-        return f"sqlite:///{quote(str(folder.path))}/{name}.db"
-    url = settings.storage_url.get_secret_value()
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        return f"{url.rstrip('/')}/{name}.db"
-    database = parts.path.strip("/")
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    if parts.username and "authsource" not in (key.lower() for key, _ in query):
-        # The driver's default is the database in the path, which is about to be another one.
-        query.append(("authSource", database or "admin"))
-    return urlunsplit(parts._replace(path=f"/{database or 'fastcms'}_{name}", query=urlencode(query)))
+        return f"sqlite://{quote(str(folder.path))}/{name}.db"
+    return settings.storage_url.get_secret_value()
 
 
 def local_host(host: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -149,6 +150,13 @@ async def test_once_settled_exit_code_2_is_a_death_like_any_other(supervise) -> 
     async with supervise(python("proud", "raise SystemExit(2)")) as running:
         running.supervisor.settled = True
         await running.until(lambda: running.log.count("exit code 2") >= 2, "it was started again")
+
+
+async def test_small_talk_is_not_printed(supervise) -> None:
+    code = "print('good morning'); print('the house is on fire'); import signal; signal.pause()"
+    async with supervise(python("chatty", code, unheard=re.compile(rb"^good"))) as running:
+        await running.until(lambda: "fire" in running.log, "what matters is printed")
+        assert "good morning" not in running.log
 
 
 async def test_a_process_gets_no_signal_of_the_terminal(supervise) -> None:

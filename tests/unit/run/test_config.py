@@ -43,6 +43,7 @@ def test_a_name_that_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatc
         ("STORAGE_URL", "postgres://db", "must start with sqlite:// or mongodb://"),
         ("STORAGE_URL", "mongodb://", "names no host"),
         ("STORAGE_URL", "mongodb://[::1", "is not a URL"),
+        ("STORAGE_URL", "sqlite:///data/all.db", "names a file"),
         ("REDIS_URL", "localhost:6379", "must start with redis://"),
         ("SMTP_URL", "mail.example.com", "must start with smtp://"),
         ("APP_URL", "example.com", "pattern"),

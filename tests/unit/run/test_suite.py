@@ -91,21 +91,12 @@ def test_the_gateway_alone_has_the_listening_socket_and_stops_first(folder: Data
     assert ranks["gateway"] < ranks["scheduler-worker"] < ranks["auth-service"] < ranks["redis"]
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("sqlite:////srv/cms", "sqlite:////srv/cms/auth.db"),
-        ("mongodb://db", "mongodb://db/fastcms_auth"),
-        ("mongodb://db:27017/?replicaSet=rs0", "mongodb://db:27017/fastcms_auth?replicaSet=rs0"),
-        ("mongodb://a:1,b:2/shop", "mongodb://a:1,b:2/shop_auth"),
-        ("mongodb://u:p@db", "mongodb://u:p@db/fastcms_auth?authSource=admin"),
-        ("mongodb://u:p@db/shop", "mongodb://u:p@db/shop_auth?authSource=shop"),
-        ("mongodb+srv://u:p@db/?authSource=users", "mongodb+srv://u:p@db/fastcms_auth?authSource=users"),
-    ],
-)
-def test_each_service_has_a_database_of_its_own(folder: DataFolder, given: str, expected: str) -> None:
-    assert storage_url(Settings(STORAGE_URL=given), folder, "auth") == expected  # type: ignore[arg-type]
+def test_a_storage_that_is_given_is_told_to_every_service_as_it_is(folder: DataFolder) -> None:
+    url = "mongodb://u:p@a:1,b:2/shop?replicaSet=rs0"
+    specs = by_name(lay_out(folder, STORAGE_URL=url))
+    assert {specs[member.name].environment["STORAGE_URL"] for member in SERVICES} == {url}
+    assert "STORAGE_URL" not in specs["gateway"].environment
 
 
 def test_without_a_storage_url_each_service_has_a_file_in_the_data_folder(folder: DataFolder) -> None:
-    assert storage_url(Settings(), folder, "auth") == f"sqlite:///{folder.path}/auth.db"
+    assert storage_url(Settings(), folder, "auth") == f"sqlite://{folder.path}/auth.db"
