@@ -50,8 +50,8 @@ def parse(text: str) -> Expression:
         raise ExpressionError(f"The expression has more than {MAX_BYTES} bytes", 0)
     parser = _Parser(tokens(text))
     tree = parser.expression(0, 0)
-    if parser.next.kind != "end":
-        raise _unexpected(parser.next)
+    if parser.peek().kind != "end":
+        raise _unexpected(parser.peek())
     return tree
 
 
@@ -60,8 +60,7 @@ class _Parser:
         self._words = words
         self._index = 0
 
-    @property
-    def next(self) -> Token:
+    def peek(self) -> Token:
         return self._words[self._index]
 
     def take(self) -> Token:
@@ -73,42 +72,42 @@ class _Parser:
     def expression(self, power: int, depth: int) -> Expression:
         """The longest expression from here whose infix words bind tighter than `power`."""
         parts = [self.unary(depth)]
-        while (binding := _POWER.get(self.next.kind, 0)) > power:
+        while (binding := _POWER.get(self.peek().kind, 0)) > power:
             kind = self.take().kind
             parts.append(self.expression(binding, depth))
             # Chains of one operator become one node, however long they are.
-            if _POWER.get(self.next.kind, 0) != binding:
+            if _POWER.get(self.peek().kind, 0) != binding:
                 parts = [_join(kind, parts)]
         return parts[0]
 
     def unary(self, depth: int) -> Expression:
         if depth > MAX_DEPTH:
-            raise ExpressionError(f"Parentheses nest deeper than {MAX_DEPTH} levels", self.next.at)
-        if self.next.kind == "not":
+            raise ExpressionError(f"Parentheses nest deeper than {MAX_DEPTH} levels", self.peek().at)
+        if self.peek().kind == "not":
             at = self.take().at
-            if self.next.kind == "not":
-                raise ExpressionError("'!' stands once, before a comparison or a parenthesis", self.next.at)
+            if self.peek().kind == "not":
+                raise ExpressionError("'!' stands once, before a comparison or a parenthesis", self.peek().at)
             return Not(self.unary(depth), at)
-        if self.next.kind == "(":
+        if self.peek().kind == "(":
             self.take()
             inner = self.expression(0, depth + 1)
-            if self.next.kind != ")":
-                raise _unexpected(self.next, "')'")
+            if self.peek().kind != ")":
+                raise _unexpected(self.peek(), "')'")
             self.take()
             return inner
         return self.compare()
 
     def compare(self) -> Compare:
-        at = self.next.at
+        at = self.peek().at
         left = self.operand()
-        if self.next.kind != "compare":
-            raise _unexpected(self.next, "a comparison such as '='")
+        if self.peek().kind != "compare":
+            raise _unexpected(self.peek(), "a comparison such as '='")
         sign = str(self.take().value)
         right = self.operand()
         return Compare(left, cast(Op, sign.removeprefix("?")), right, sign.startswith("?"), at)
 
     def operand(self) -> Operand:
-        token = self.next
+        token = self.peek()
         if token.kind in ("text", "number"):
             self.take()
             return Constant(token.value, token.at)
@@ -173,9 +172,10 @@ def _macro(word: str, token: Token) -> Macro:
 
 def _split(text: str, token: Token) -> tuple[tuple[str, ...], Modifier | None]:
     path, _, modifier = text.partition(":")
-    if modifier and modifier not in MODIFIERS:
+    known = next((name for name in MODIFIERS if name == modifier), None)
+    if modifier and known is None:
         raise ExpressionError(f"Unknown modifier ':{modifier}'", token.at + len(str(token.value)) - len(modifier) - 1)
-    return tuple(path.split(".")), cast("Modifier | None", modifier or None)
+    return tuple(path.split(".")), known
 
 
 def _unexpected(token: Token, wanted: str | None = None) -> ExpressionError:

@@ -101,13 +101,16 @@ WORDS = st.lists(
 
 @given(st.text() | WORDS)
 def test_any_text_gives_a_tree_or_a_mistake_with_a_place(text: str) -> None:
+    mistake: ExpressionError | None = None
     try:
         tree = parse(text)
     except ExpressionError as error:
-        assert 0 <= error.at <= len(text)
-        assert explain(text, error).endswith("^")
-    else:
+        mistake = error
+    if mistake is None:
         assert parse(to_text(tree)) == tree
+    else:
+        assert 0 <= mistake.at <= len(text)
+        assert explain(text, mistake).endswith("^")
 
 
 @given(EXPRESSIONS)

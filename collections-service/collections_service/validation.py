@@ -1,0 +1,237 @@
+"""Validators, compiled once for each version of a collection (docs/adr/0011).
+
+A body that is sound is decoded and checked for its types by msgspec in one go; only where that fails is it read again
+slowly, to name every bad field at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from collections_service.decoding import decode, refuse_json
+from collections_service.models import EMAIL_VISIBILITY, Collection, FieldDefinition
+from collections_service.values import BadValue, Check, check_of, json_type, json_value, sentence
+from fastcms_common.errors import FieldError, Invalid
+from fastcms_common.ids import is_uuid
+
+Sign: TypeAlias = Literal["+", "-"]
+NOT_KNOWN = "is not a field of this collection"
+FIXED = "is set by the server"
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A sound body of a create: an id of the caller's own, and the values by storage key (null ones left out)."""
+
+    id: str | None
+    values: dict[str, Any]
+    # Names that the body held, for `:isset`.
+    given: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A sound body of a change: values to set and steps to take, by field."""
+
+    values: dict[str, Any]
+    steps: list[tuple[FieldDefinition, Sign, Any]]
+    given: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What one field's values are held to."""
+
+    field: FieldDefinition
+    type: Any
+    check: Check | None
+    sentence: str
+
+    def value(self, value: Any) -> Any:
+        """The value as it is stored; BadValue. For values that have not been through msgspec's types."""
+        if value is None:
+            if self.field.required:
+                raise BadValue("is required")
+            return None
+        # The places inside JSON are named by its own check, and so are numbers that are none.
+        if self.field.type == "json":
+            return json_value(value)
+        try:
+            converted = msgspec.convert(value, self.type, strict=True)
+        except (msgspec.ValidationError, OverflowError):
+            raise BadValue(_why(value, self.sentence)) from None
+        return converted if self.check is None else self.check(converted)
+
+
+def _why(value: Any, otherwise: str) -> str:
+    """A sentence for values that no field takes, else the field's own."""
+    try:
+        json_value(value)
+    except BadValue as error:
+        return error.message
+    return otherwise
+
+
+class Validator:
+    """The checks of one collection's record bodies."""
+
+    def __init__(self, collection: Collection) -> None:
+        own = [field for field in collection.fields if field.type != "autodate"]
+        if collection.type == "auth":
+            own.append(EMAIL_VISIBILITY)
+        self._rules = {field.name: _Rule(field, json_type(field), check_of(field), sentence(field)) for field in own}
+        self._fixed = {field.name for field in (*collection.system_fields, *collection.fields)} - self._rules.keys()
+        data = msgspec.defstruct(
+            "Data", [_member(rule) for rule in self._rules.values()], forbid_unknown_fields=True, rename=self._names()
+        )
+        body = msgspec.defstruct(
+            "Body", [("data", data), ("id", str | msgspec.UnsetType, msgspec.UNSET)], forbid_unknown_fields=True
+        )
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
+        self._data_type = data
+        self._plan = [(rule.field, rule.check) for rule in self._rules.values()]
+
+    def _names(self) -> Mapping[str, str]:
+        return {rule.field.id: rule.field.name for rule in self._rules.values()}
+
+    def new_record(self, body: bytes) -> NewRecord:
+        """The body `{"data": {..}, "id"?}` of a create. Malformed, or Invalid naming every bad field."""
+        try:
+            sound = self._decoder.decode(body)
+            id = None if sound.id is msgspec.UNSET else sound.id
+            if id is None or is_uuid(id):
+                return self._finish(id, sound.data)
+        except (msgspec.DecodeError, msgspec.ValidationError, BadValue, RecursionError):
+            pass
+        return self.new_record_of(decode(body))
+
+    def _finish(self, id: str | None, data: Any) -> NewRecord:
+        values: dict[str, Any] = {}
+        given = []
+        for field, check in self._plan:
+            value = getattr(data, field.id)
+            if value is msgspec.UNSET:
+                value = field.default
+            else:
+                given.append(field.name)
+                if value is not None and check is not None:
+                    value = check(value)
+            if value is not None:
+                values[field.id] = value
+        return NewRecord(id, values, frozenset(given))
+
+    def new_record_of(self, body: Any, prefix: str = "") -> NewRecord:
+        """The same of a body that is decoded already. `prefix` stands before the names of fields, as `records[3].`."""
+        data, id, errors = self._envelope(body, prefix, known=("data", "id"))
+        if id is not None and not (isinstance(id, str) and is_uuid(id)):
+            errors.append(FieldError(f"{prefix}id", "must be a UUID in lower case"))
+        values = self.values(data, f"{prefix}data.", errors)
+        if errors:
+            raise Invalid(errors)
+        return NewRecord(id, values, frozenset(data))
+
+    def values(self, data: Mapping[str, Any], prefix: str, errors: list[FieldError]) -> dict[str, Any]:
+        """The values of a new record by storage key, defaults among them; mistakes are added to `errors`."""
+        values: dict[str, Any] = {}
+        errors.extend(FieldError(f"{prefix}{name}", self._unknown(name)) for name in data if name not in self._rules)
+        for name, rule in self._rules.items():
+            try:
+                value = rule.value(data[name]) if name in data else self._default(rule.field)
+            except BadValue as error:
+                errors.append(FieldError(f"{prefix}{name}{error.inside}", error.message))
+            else:
+                if value is not None:
+                    values[rule.field.id] = value
+        return values
+
+    @staticmethod
+    def _default(field: FieldDefinition) -> Any:
+        if field.required and field.default is None:
+            raise BadValue("is required")
+        return field.default
+
+    def patch(self, body: bytes) -> Patch:
+        """The body `{"data": {..}}` of a change. Malformed, or Invalid naming every bad field."""
+        return self.patch_of(decode(body))
+
+    def patch_of(self, body: Any, prefix: str = "") -> Patch:
+        """The same of a body that is decoded already."""
+        data, _, errors = self._envelope(body, prefix, known=("data",))
+        values: dict[str, Any] = {}
+        steps: list[tuple[FieldDefinition, Sign, Any]] = []
+        seen: set[str] = set()
+        for name, value in data.items():
+            plain = name.rstrip("+-") if name not in self._rules else name
+            rule = self._rules.get(plain)
+            sign = name[len(plain) :]
+            if rule is None or sign not in ("", "+", "-") or (sign and not _steps(rule.field)):
+                errors.append(FieldError(f"{prefix}data.{name}", self._unknown(name)))
+                continue
+            if plain in seen:
+                errors.append(FieldError(f"{prefix}data.{name}", "is given twice"))
+            seen.add(plain)
+            try:
+                if sign:
+                    steps.append((rule.field, "+" if sign == "+" else "-", _step(rule, value)))
+                else:
+                    values[rule.field.id] = rule.value(value)
+            except BadValue as error:
+                errors.append(FieldError(f"{prefix}data.{name}{error.inside}", error.message))
+        if errors:
+            raise Invalid(errors)
+        return Patch(values, steps, frozenset(seen))
+
+    def field_value(self, field: FieldDefinition, value: Any) -> Any:
+        """One value as it is stored; BadValue. For values that are in storage already, under a changed schema."""
+        return self._rules[field.name].value(value)
+
+    def _unknown(self, name: str) -> str:
+        return FIXED if name in self._fixed else NOT_KNOWN
+
+    @staticmethod
+    def _envelope(body: Any, prefix: str, known: tuple[str, ...]) -> tuple[dict[str, Any], Any, list[FieldError]]:
+        if not isinstance(body, dict):
+            if prefix:
+                raise Invalid.field(prefix.rstrip("."), "must be an object")
+            refuse_json("a JSON object")
+        errors = [FieldError(f"{prefix}{name}", "is not known here") for name in body if name not in known]
+        data = body.get("data")
+        if not isinstance(data, dict):
+            message = "must be an object" if "data" in body else "is required"
+            raise Invalid([*errors, FieldError(f"{prefix}data", message)])
+        return data, body.get("id"), errors
+
+
+def _member(rule: _Rule) -> tuple[str, Any] | tuple[str, Any, Any]:
+    # Nulls and required fields without a value are left to msgspec to refuse; the slow way then names them.
+    if rule.field.required and rule.field.default is None:
+        return rule.field.id, rule.type
+    absent = rule.type | msgspec.UnsetType if rule.field.required else rule.type | None | msgspec.UnsetType
+    return rule.field.id, absent, msgspec.UNSET
+
+
+def _steps(field: FieldDefinition) -> bool:
+    return field.type == "number" or field.many
+
+
+def _step(rule: _Rule, value: Any) -> Any:
+    """What a `+` or `-` adds or takes: a number, or a list of values (a single one counts as a list of one)."""
+    if rule.field.many:
+        items = value if isinstance(value, list) else [value]
+        many = FieldDefinition(
+            rule.field.id, rule.field.name, rule.field.type, values=rule.field.values, max_select=1000
+        )
+        check = check_of(many)
+        try:
+            converted = msgspec.convert(items, rule.type, strict=True)
+        except msgspec.ValidationError:
+            raise BadValue(_why(value, rule.sentence)) from None
+        return converted if check is None else check(converted)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadValue(_why(value, "must be a number"))
+    free = check_of(FieldDefinition(rule.field.id, rule.field.name, "number"))
+    return value if free is None else free(value)
