@@ -57,15 +57,20 @@ class Route:
 
 
 @lru_cache(maxsize=1)
-def routes() -> tuple[Route, ...]:
-    """Every route of every service."""
+def rpcs() -> tuple[tuple[MethodDescriptor, options_pb2.Access], ...]:
+    """Every rpc of every service, with or without a route, and who may call it."""
     return tuple(
-        route
+        (method, method.GetOptions().Extensions[options_pb2.access])
         for path in sorted(PROTOS.glob("fastcms/**/*.proto"))
         for service in _module(path).DESCRIPTOR.services_by_name.values()
         for method in service.methods_by_name.values()
-        for route in _routes_of(method)
     )
+
+
+@lru_cache(maxsize=1)
+def routes() -> tuple[Route, ...]:
+    """Every route of every rpc."""
+    return tuple(route for method, _ in rpcs() for route in _routes_of(method))
 
 
 def _module(path: Path) -> Any:

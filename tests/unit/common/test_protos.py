@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
-from pathlib import Path
-
 import pytest
 from google.api import annotations_pb2
-from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 
 from fastcms.common.v1 import options_pb2
 from fastcms.common.v1.options_pb2 import Access
 from fastcms_common.access import access_of
-
-PROTOS = Path(__file__).parents[3] / "protos"
-
-
-def files() -> Iterator[FileDescriptor]:
-    for path in sorted(PROTOS.glob("fastcms/**/*.proto")):
-        module = ".".join(path.relative_to(PROTOS).with_suffix("").parts) + "_pb2"
-        yield import_module(module).DESCRIPTOR
+from tests.routes import rpcs
 
 
 def methods() -> list[MethodDescriptor]:
-    return [
-        method
-        for file in files()
-        for service in file.services_by_name.values()
-        for method in service.methods_by_name.values()
-    ]
+    return [method for method, _ in rpcs()]
 
 
 @pytest.mark.parametrize("method", methods(), ids=lambda method: method.full_name)
