@@ -2,9 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := fastcms_common gateway auth_service collections_service admin_service scheduler_service fastcms_cli
-# What the protos are compared with: the last release, or the last commit before the first release.
-RELEASED = $(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD)
 
 .PHONY: help run dev test lint proto bench lock
 .DEFAULT_GOAL := help
@@ -27,8 +24,7 @@ lint: dev ## Check style, types, the imports between services, and the protos
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/buf lint protos
-	$(BIN)/buf breaking protos --against '.git#ref=$(RELEASED),subdir=protos'
+	$(BIN)/python protos/lint.py
 
 proto: dev ## Generate the stubs beside the .proto files
 	$(BIN)/python protos/generate.py
