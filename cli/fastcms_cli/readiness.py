@@ -36,11 +36,9 @@ class Answer:
 
 
 def _not_ready(body: Any) -> set[str]:
-    """The names under `checks` (dependency → state) that have another state than `ok`."""
-    checks = body.get("checks") if isinstance(body, dict) else None
-    if not isinstance(checks, dict):
-        return set()
-    return {name for name, state in checks.items() if state != "ok"}
+    """The names of the `dependencies` (each a name, a status, an error) whose status is another than `ok`."""
+    dependencies = body.get("dependencies") if isinstance(body, dict) else None
+    return {each["name"] for each in dependencies or () if each["status"] != "ok"}
 
 
 async def get(url: str) -> Answer:

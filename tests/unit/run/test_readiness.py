@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fastcms_cli.readiness import Answer
+
+
+def down(**statuses: str) -> Answer:
+    dependencies = [{"name": name, "status": status, "error": None} for name, status in statuses.items()]
+    return Answer(503, json.dumps({"status": "unavailable", "dependencies": dependencies}).encode())
 
 
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
         (Answer(0), "the gateway does not answer"),
-        (Answer(503, b'{"checks": {"redis": "ok", "auth-service": "down"}}'), "not ready: auth-service"),
-        (Answer(503, b'{"checks": {"b": "down", "a": "starting"}}'), "not ready: a, b"),
+        (down(redis="ok", auth="down"), "not ready: auth"),
+        (down(b="down", a="starting"), "not ready: a, b"),
         (Answer(503, b"Service Unavailable"), "/health/ready answers 503"),
         (Answer(503, b"[]"), "/health/ready answers 503"),
         (Answer(404, b"{}"), "/health/ready answers 404"),

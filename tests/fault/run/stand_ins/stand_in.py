@@ -59,11 +59,11 @@ def is_up(target: str) -> bool:
 
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        checks = {target: "ok" if is_up(target) else "down" for target in SERVICES}
-        ready = self.path == "/health/ready" and set(checks.values()) == {"ok"}
+        states = [{"name": target, "status": "ok" if is_up(target) else "down"} for target in SERVICES]
+        ready = self.path == "/health/ready" and all(state["status"] == "ok" for state in states)
         self.send_response(200 if ready else 503)
         self.end_headers()
-        self.wfile.write(json.dumps({"checks": checks}).encode())
+        self.wfile.write(json.dumps({"dependencies": states}).encode())
 
     def log_message(self, *_: object) -> None:
         return
