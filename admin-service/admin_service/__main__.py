@@ -5,11 +5,16 @@ from __future__ import annotations
 from google.api.httpbody_pb2 import HttpBody
 
 from admin_service.audit_chain import CheckpointKey
+from admin_service.audit_events import AuditEvents
+from admin_service.audit_servicer import AuditServicer
 from admin_service.audit_trail import AuditTrail
 from admin_service.config import Settings
 from admin_service.impersonations import Impersonations
 from admin_service.ip_rules import IpRules
-from admin_service.servicer import AdminServicer, AuditServicer, IpRulesServicer
+from admin_service.ip_rules_copy import IpRulesCopy
+from admin_service.ip_rules_servicer import IpRulesServicer
+from admin_service.retention import Retention
+from admin_service.servicer import AdminServicer
 from admin_service.store import AdminStore
 from fastcms.admin.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
 from fastcms.admin.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
@@ -19,7 +24,6 @@ from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
 from fastcms_common import logs, redis_keys
 from fastcms_common.access import Authenticator
-from fastcms_common.audit import AuditLog
 from fastcms_common.channels import open_channel
 from fastcms_common.events import EventStream
 from fastcms_common.redis_connection import connect
@@ -54,8 +58,12 @@ async def main() -> None:
     async def redis_answers() -> None:
         await redis.ping()
 
-    trail = AuditTrail(store, redis, CheckpointKey(service_key))
+    checkpoint_key = CheckpointKey(service_key)
+    trail = AuditTrail(store, redis, checkpoint_key)
     events = EventStream(redis, redis_keys.AUDIT_EVENTS)
+    retention = Retention(store, trail, lambda: settings.audit_retention_days)
+    rules_copy = IpRulesCopy(store, redis)
+    rules = IpRules(store, rules_copy, trail)
     try:
         await store.prepare()
         await serve(
@@ -64,14 +72,17 @@ async def main() -> None:
             [
                 (
                     add_AdminServiceServicer_to_server,
-                    AdminServicer(Impersonations(identities, trail, AuditLog(redis)), identities),
+                    AdminServicer(Impersonations(identities, trail), identities),
                 ),
-                (add_AuditServiceServicer_to_server, AuditServicer(store)),
-                (add_IpRulesServiceServicer_to_server, IpRulesServicer(IpRules(store))),
+                (
+                    add_AuditServiceServicer_to_server,
+                    AuditServicer(AuditEvents(store), trail, checkpoint_key, retention),
+                ),
+                (add_IpRulesServiceServicer_to_server, IpRulesServicer(rules)),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
             ready={"redis": redis_answers, "storage": store.ping},
-            background=[sessions.watch(), events.consume(trail.store_batch)],
+            background=[sessions.watch(), events.consume(trail.store_batch), rules_copy.watch()],
         )
     finally:
         await trail.close()

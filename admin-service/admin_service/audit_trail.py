@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -19,8 +20,8 @@ from admin_service.models import row_of
 from admin_service.store import AdminStore
 from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms_common import redis_keys
-from fastcms_common.audit import EVENT_FIELD
-from fastcms_common.errors import DomainError, Unavailable
+from fastcms_common.audit import EVENT_FIELD, AuditLog, EventType, build_event
+from fastcms_common.errors import DomainError, TimedOut, Unavailable
 from fastcms_common.logs import get_logger
 from fastcms_common.redis_connection import redis_errors
 from fastcms_common.storage import Document, Duplicate
@@ -51,6 +52,7 @@ class AuditTrail:
 
     def __init__(self, store: AdminStore, redis: Redis, key: CheckpointKey) -> None:
         self._store = store
+        self._stream = AuditLog(redis)
         self._key = key
         self._copy = CheckpointCopy(redis)
         self._head: Head | None = None
@@ -65,6 +67,18 @@ class AuditTrail:
         Raises Unavailable where it cannot be stored, ValueError for an event without id or time.
         """
         await self.append_all([event])
+
+    async def record(self, event_type: EventType, event_action: str, **facts: Any) -> None:
+        """Writes an event of this service's own; `facts` are those of `build_event`. By way of the stream where storage
+        is away: what has happened has happened. Raises Unavailable where neither takes it."""
+        await self.keep(build_event(event_type, event_action, **facts))
+
+    async def keep(self, event: AuditEvent) -> None:
+        """The same for an event that is built already."""
+        try:
+            await self.append(event)
+        except (Unavailable, TimedOut):
+            await self._stream.publish(event)
 
     async def append_all(self, events: Sequence[AuditEvent]) -> None:
         """The same for several events, in their order. Where it raises some of them may be stored."""
@@ -171,18 +185,35 @@ class AuditTrail:
                 return Verification(0, point.event_id, "its checkpoint is not signed with the key of this installation")
         hashes = {point.position: point.hash for point in signed}
         checked = 0
-        async for row in self._store.chain(head.position):
-            wrong = flaw(row, head)
-            if wrong is None and hashes.get(row["position"], row["hash"]) != row["hash"]:
-                wrong = "it is not the event that was signed for"
-            if wrong is not None:
-                return Verification(checked, row["id"], wrong)
-            head = head_of(row)
-            checked += 1
+        async for page in self._store.chain(head.position):
+            for row in page:
+                wrong = flaw(row, head)
+                if wrong is None and hashes.get(row["position"], row["hash"]) != row["hash"]:
+                    wrong = "it is not the event that was signed for"
+                if wrong is not None:
+                    return Verification(checked, row["id"], wrong)
+                head = head_of(row)
+                checked += 1
         for point in signed:
             if point.position > head.position:
                 return Verification(checked, point.event_id, "it was signed for, and is gone from the end of the log")
         return Verification(checked)
+
+    # -- forgetting -----------------------------------------------------------------------------------------------
+
+    async def forget(self, before: str) -> int:
+        """Removes the rows that are older than `before`, all but the last one; how many. Signs where the log begins
+        from now on, so that what is left still proves whole."""
+        last = await self._store.last_event()
+        first_kept = await self._store.first_event_since(before) or last
+        if last is None or first_kept is None:
+            return 0
+        gone = await self._store.event_at(first_kept["position"] - 1)
+        if gone is None or gone["position"] <= (await self._floor()).position:
+            return 0
+        # The statement first: rows that are gone without one would be missed.
+        await self._store.keep_checkpoint(self._key.sign("floor", head_of(gone), now_text()))
+        return await self._store.drop_events(gone["position"])
 
 
 class CheckpointCopy:

@@ -13,3 +13,5 @@ class Settings(ProcessSettings):
     """What all processes have. The key that the services share is needed here: audit checkpoints are signed with it."""
 
     service_key_file: Path = Field(...)
+    # Days that audit events are kept; 0: for good.
+    audit_retention_days: int = Field(365, ge=0, le=36500)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from admin_service.audit_trail import AuditTrail
 from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms.auth.v1 import identities_pb2
-from fastcms_common.audit import AuditLog, build_event
+from fastcms_common.audit import build_event
 from fastcms_common.channels import as_service
 from fastcms_common.context import bind, current
 from fastcms_common.errors import DomainError, TimedOut, Unauthenticated, Unavailable
@@ -40,10 +40,9 @@ class Started:
 class Impersonations:
     """Starting and ending. The caller, and their token, are those of the current call."""
 
-    def __init__(self, identities: IdentitiesServiceAsyncStub, trail: AuditTrail, audit: AuditLog) -> None:
+    def __init__(self, identities: IdentitiesServiceAsyncStub, trail: AuditTrail) -> None:
         self._identities = identities
         self._trail = trail
-        self._audit = audit
 
     async def start(self, target_id: str, duration: int | None, reason: str | None) -> Started:
         """Opens a session in which the calling admin is `target_id` for `duration` seconds.
@@ -105,9 +104,9 @@ class Impersonations:
         await self._record(event)
 
     async def _record(self, event: AuditEvent) -> None:
-        # By way of the stream: what has happened has happened, and it is stored even where the database is away now.
+        # What has happened has happened: that it cannot be written down now does not change the answer.
         try:
-            await self._audit.publish(event)
+            await self._trail.keep(event)
         except Unavailable as error:
             log.error("audit event not written", event_action=event.event_action, error=error.detail)
 

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fastcms.admin.v1.admin_pb2 import ManagedUser
 from fastcms.admin.v1.audit_pb2 import AuditEvent
+from fastcms.admin.v1.ip_rules_pb2 import IpRule
 from fastcms.auth.v1.identities_pb2 import Identity
 from fastcms_common.storage import Document
 from fastcms_common.times import from_text, to_text
@@ -90,4 +91,26 @@ def managed_user(identity: Identity) -> ManagedUser:
         last_login=identity.last_login if identity.HasField("last_login") else None,
         failed_login_attempts=identity.failed_login_attempts,
         locked_until=identity.locked_until if identity.HasField("locked_until") else None,
+    )
+
+
+def exported(row: Mapping[str, Any]) -> bytes:
+    """A row of the log as a line of an export (`ExportedAuditEvent`), newline and all."""
+    line = {name: row.get(name) for name in AuditEvent.DESCRIPTOR.fields_by_name}
+    line["details"] = orjson.Fragment(row["details"])
+    line |= {name: row[name] for name in ("position", "previous", "hash")}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def ip_rule(document: Mapping[str, Any]) -> IpRule:
+    """A stored IP rule as a message."""
+    expires = document.get("expires_at")
+    return IpRule(
+        id=document["id"],
+        cidr=document["cidr"],
+        rule_type=document["rule_type"],
+        reason=document.get("reason"),
+        expires_at=timestamp(from_text(expires)) if expires else None,
+        created=timestamp(from_text(document["created"])),
+        created_by=document.get("created_by"),
     )

@@ -1,14 +1,12 @@
-"""Messages in, messages out."""
+"""Messages in, messages out: impersonation and locks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from admin_service import audit_events, models
+from admin_service import models
 from admin_service.impersonations import Impersonations
-from admin_service.ip_rules import IpRules
-from admin_service.store import AdminStore
-from fastcms.admin.v1 import admin_pb2, admin_pb2_grpc, audit_pb2, audit_pb2_grpc, ip_rules_pb2, ip_rules_pb2_grpc
+from fastcms.admin.v1 import admin_pb2, admin_pb2_grpc
 from fastcms.auth.v1 import identities_pb2
 
 if TYPE_CHECKING:
@@ -71,33 +69,3 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def UnlockUser(self, request: admin_pb2.UnlockUserRequest, _: Context) -> admin_pb2.ManagedUser:
         identity = await self._identities.UnlockIdentity(identities_pb2.UnlockIdentityRequest(id=request.user_id))
         return models.managed_user(identity)
-
-
-class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
-    """The log."""
-
-    def __init__(self, store: AdminStore) -> None:
-        self._store = store
-
-    async def ListAuditEvents(
-        self, request: audit_pb2.ListAuditEventsRequest, _: Context
-    ) -> audit_pb2.ListAuditEventsResponse:
-        limit = request.limit if request.HasField("limit") else audit_events.LIMIT
-        rows, total = await self._store.events(audit_events.where(request), limit, request.offset)
-        return audit_pb2.ListAuditEventsResponse(
-            items=map(models.event_of, rows), total=total, limit=limit, offset=request.offset
-        )
-
-
-class IpRulesServicer(ip_rules_pb2_grpc.IpRulesServiceServicer):
-    """Which addresses may come in."""
-
-    def __init__(self, rules: IpRules) -> None:
-        self._rules = rules
-
-    async def DeleteExpiredIpRules(
-        self, request: ip_rules_pb2.DeleteExpiredIpRulesRequest, _: Context
-    ) -> ip_rules_pb2.DeleteExpiredIpRulesResponse:
-        return ip_rules_pb2.DeleteExpiredIpRulesResponse(
-            deleted=await self._rules.delete_expired(request.fencing_token)
-        )

@@ -9,6 +9,7 @@ from typing import Literal
 from admin_service.audit_chain import Checkpoint
 from fastcms_common.storage import (
     ALL,
+    And,
     Change,
     Document,
     Duplicate,
@@ -17,6 +18,7 @@ from fastcms_common.storage import (
     Store,
     Table,
     eq,
+    ge,
     gt,
     le,
     lt,
@@ -86,12 +88,37 @@ class AdminStore:
         page = await self._store.find(AUDIT.name, where, sort=[("created", -1)], limit=limit, offset=offset)
         return page, total
 
-    async def chain(self, behind: int) -> AsyncIterator[Document]:
-        """The rows of the chain in their order, from the one behind the position `behind` on."""
-        while page := await self._store.find(AUDIT.name, gt("position", behind), sort=[("position", 1)], limit=_PAGE):
-            for row in page:
-                yield row
+    async def newest_events(self, where: Query, limit: int) -> list[Document]:
+        """The newest rows that match."""
+        return await self._store.find(AUDIT.name, where, sort=[("created", -1)], limit=limit)
+
+    async def chain(self, behind: int, where: Query = ALL) -> AsyncIterator[list[Document]]:
+        """The matching rows of the chain in their order, page by page, from the one behind the position `behind` on."""
+        while page := await self._store.find(
+            AUDIT.name, And(gt("position", behind), where), sort=[("position", 1)], limit=_PAGE
+        ):
+            yield page
             behind = page[-1]["position"]
+
+    async def first_event_since(self, created: str) -> Document | None:
+        """The first row in the chain that is not older than `created`."""
+        return await self._store.first(AUDIT.name, ge("created", created), sort=[("position", 1)])
+
+    async def drop_events(self, position: int) -> int:
+        """Removes the rows up to and with `position`; how many."""
+        return await self._store.delete_many(AUDIT.name, le("position", position))
+
+    async def count_events(self, where: Query) -> int:
+        return await self._store.count(AUDIT.name, where)
+
+    async def actions(self) -> list[str]:
+        """The distinct actions in the log: one look-up on the index for each, not one for each row."""
+        actions: list[str] = []
+        where: Query = ALL
+        while row := await self._store.first(AUDIT.name, where, sort=[("event_action", 1)]):
+            actions.append(row["event_action"])
+            where = gt("event_action", row["event_action"])
+        return actions
 
     async def checkpoint(self, kind: Literal["head", "floor"]) -> Checkpoint | None:
         found = await self._store.get(CHECKPOINTS.name, kind)
@@ -111,15 +138,34 @@ class AdminStore:
 
     # -- IP rules -------------------------------------------------------------------------------------------------
 
-    async def delete_expired_ip_rules(self, now: str) -> list[str]:
-        """Removes the rules whose time is over at `now`; their ids."""
-        over: list[str] = []
+    async def ip_rules(self) -> list[Document]:
+        """All of them."""
+        return await self._store.find(IP_RULES.name)
+
+    async def ip_rules_page(self, rule_type: str | None, limit: int, offset: int) -> tuple[list[Document], int]:
+        """A page of the rules, the newest first, and how many there are in all."""
+        where = eq("rule_type", rule_type) if rule_type else ALL
+        total = await self._store.count(IP_RULES.name, where)
+        page = await self._store.find(IP_RULES.name, where, sort=[("created", -1)], limit=limit, offset=offset)
+        return page, total
+
+    async def ip_rule(self, rule_id: str) -> Document | None:
+        return await self._store.get(IP_RULES.name, rule_id)
+
+    async def add_ip_rule(self, rule: Document) -> None:
+        """Duplicate where there is a rule of this type for this network."""
+        await self._store.insert(IP_RULES.name, rule)
+
+    async def delete_ip_rule(self, rule_id: str) -> bool:
+        return await self._store.delete(IP_RULES.name, rule_id) is not None
+
+    async def delete_expired_ip_rules(self, now: str, cidr: str | None = None) -> list[str]:
+        """Removes the rules (those for `cidr`, if given) whose time is over at `now`; their ids."""
         # A rule without an end has no `expires_at`, and null is not before anything.
-        for rule in await self._store.find(IP_RULES.name, le("expires_at", now), fields=["expires_at"]):
-            # Asked again for each: an admin may have given it more time since.
-            if await self._store.delete(IP_RULES.name, rule["id"], le("expires_at", now)):
-                over.append(rule["id"])
-        return over
+        over: Query = le("expires_at", now)
+        where = And(over, eq("cidr", cidr)) if cidr is not None else over
+        found = await self._store.find(IP_RULES.name, where, fields=["expires_at"])
+        return [rule["id"] for rule in found if await self._store.delete(IP_RULES.name, rule["id"], over)]
 
     # -- leases ---------------------------------------------------------------------------------------------------
 

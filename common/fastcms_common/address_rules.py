@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import orjson
+
 _FOREVER = float("inf")
 # Answers that one process remembers; past it the memory starts anew.
 _CAPACITY = 4096
@@ -37,6 +39,17 @@ class AddressRule:
     rule_type: Literal["allow", "block"]
     reason: str | None = None
     expires: float | None = None
+
+
+def encode(rule: AddressRule) -> bytes:
+    """A rule as it stands in Redis."""
+    return orjson.dumps([rule.cidr, rule.rule_type, rule.reason, rule.expires])
+
+
+def decode(text: bytes) -> AddressRule:
+    """A rule that `encode` has written."""
+    cidr, rule_type, reason, expires = orjson.loads(text)
+    return AddressRule(cidr, rule_type, reason, expires)
 
 
 def canonical_network(text: str) -> str:

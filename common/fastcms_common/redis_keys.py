@@ -57,3 +57,11 @@ AUDIT_CHECKPOINT = "audit:checkpoint"
 #   redbeat:*              RedBeat's copy of the schedules, and the lock of the one beat that is in charge
 CELERY_PREFIX = "celery:"
 REDBEAT_PREFIX = "redbeat:"
+
+# Which addresses may come in. Written by admin-service alone, read by every gateway worker.
+#   {ip-rules}:rules       hash: id of a rule -> the rule as `address_rules.encode` writes it; no TTL
+#   {ip-rules}:version     counts the changes; no TTL. Missing: nothing was ever published, or Redis lost it
+#   ip-rules-changed       pub/sub channel; a message is the new version
+IP_RULES = "{ip-rules}:rules"
+IP_RULES_VERSION = "{ip-rules}:version"
+IP_RULES_CHANGED = "ip-rules-changed"

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from fastcms.common.v1 import options_pb2 as fastcms_dot_common_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/audit.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x04\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x14\n\x0c\x65vent_action\x18\x03 \x01(\t\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x14\n\x07user_id\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_email\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08\x61\x63tor_id\x18\x07 \x01(\tH\x02\x88\x01\x01\x12\x17\n\nip_address\x18\x08 \x01(\tH\x03\x88\x01\x01\x12\x17\n\nuser_agent\x18\t \x01(\tH\x04\x88\x01\x01\x12\x1a\n\rresource_type\x18\n \x01(\tH\x05\x88\x01\x01\x12\x18\n\x0bresource_id\x18\x0b \x01(\tH\x06\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x0c \x01(\t\x12\x17\n\x07\x64\x65tails\x18\r \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x12\x0f\n\x07outcome\x18\x0e \x01(\t\x12\x1a\n\rerror_message\x18\x0f \x01(\tH\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\x10 \x01(\tH\x08\x88\x01\x01\x12+\n\x07\x63reated\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_user_idB\r\n\x0b_user_emailB\x0b\n\t_actor_idB\r\n\x0b_ip_addressB\r\n\x0b_user_agentB\x10\n\x0e_resource_typeB\x0e\n\x0c_resource_idB\x10\n\x0e_error_messageB\r\n\x0b_request_id\"\xcd\x04\n\x16ListAuditEventsRequest\x12\x1d\n\x05limit\x18\x01 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xe8\x07H\x00\x88\x01\x01\x12!\n\x06offset\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 \x00(\x80\x94\xeb\xdc\x03H\x01\x88\x01\x01\x12Q\n\nevent_type\x18\x03 \x01(\tB=\x9a\xb5\x18\x39\x42\x04\x61uthB\x04userB\x05\x61\x64minB\ncollectionB\x06recordB\x08securityB\x06system\x12\x1c\n\x0c\x65vent_action\x18\x04 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x17\n\x07user_id\x18\x05 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x18\n\x08\x61\x63tor_id\x18\x06 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12/\n\x08severity\x18\x07 \x01(\tB\x1d\x9a\xb5\x18\x19\x42\x04infoB\x07warningB\x08\x63ritical\x12.\n\x07outcome\x18\x08 \x01(\tB\x1d\x9a\xb5\x18\x19\x42\x07successB\x07\x66\x61ilureB\x05\x65rror\x12\x32\n\tfrom_date\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x30\n\x07to_date\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12\x1a\n\nip_address\x18\x0b \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1d\n\rresource_type\x18\x0c \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1c\n\x0bresource_id\x18\r \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x01\x42\x08\n\x06_limitB\t\n\x07_offsetB\x0c\n\n_from_dateB\n\n\x08_to_date\"t\n\x17ListAuditEventsResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.fastcms.admin.v1.AuditEvent\x12\r\n\x05total\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\x32\x94\x01\n\x0c\x41uditService\x12\x83\x01\n\x0fListAuditEvents\x12(.fastcms.admin.v1.ListAuditEventsRequest\x1a).fastcms.admin.v1.ListAuditEventsResponse\"\x1b\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/auditb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/audit.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x04\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x14\n\x0c\x65vent_action\x18\x03 \x01(\t\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x14\n\x07user_id\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_email\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08\x61\x63tor_id\x18\x07 \x01(\tH\x02\x88\x01\x01\x12\x17\n\nip_address\x18\x08 \x01(\tH\x03\x88\x01\x01\x12\x17\n\nuser_agent\x18\t \x01(\tH\x04\x88\x01\x01\x12\x1a\n\rresource_type\x18\n \x01(\tH\x05\x88\x01\x01\x12\x18\n\x0bresource_id\x18\x0b \x01(\tH\x06\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x0c \x01(\t\x12\x17\n\x07\x64\x65tails\x18\r \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x12\x0f\n\x07outcome\x18\x0e \x01(\t\x12\x1a\n\rerror_message\x18\x0f \x01(\tH\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\x10 \x01(\tH\x08\x88\x01\x01\x12+\n\x07\x63reated\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\n\x08_user_idB\r\n\x0b_user_emailB\x0b\n\t_actor_idB\r\n\x0b_ip_addressB\r\n\x0b_user_agentB\x10\n\x0e_resource_typeB\x0e\n\x0c_resource_idB\x10\n\x0e_error_messageB\r\n\x0b_request_id\"\xcd\x04\n\x16ListAuditEventsRequest\x12\x1d\n\x05limit\x18\x01 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xe8\x07H\x00\x88\x01\x01\x12!\n\x06offset\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 \x00(\x80\x94\xeb\xdc\x03H\x01\x88\x01\x01\x12Q\n\nevent_type\x18\x03 \x01(\tB=\x9a\xb5\x18\x39\x42\x04\x61uthB\x04userB\x05\x61\x64minB\ncollectionB\x06recordB\x08securityB\x06system\x12\x1c\n\x0c\x65vent_action\x18\x04 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x17\n\x07user_id\x18\x05 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x18\n\x08\x61\x63tor_id\x18\x06 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12/\n\x08severity\x18\x07 \x01(\tB\x1d\x9a\xb5\x18\x19\x42\x04infoB\x07warningB\x08\x63ritical\x12.\n\x07outcome\x18\x08 \x01(\tB\x1d\x9a\xb5\x18\x19\x42\x07successB\x07\x66\x61ilureB\x05\x65rror\x12\x32\n\tfrom_date\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x30\n\x07to_date\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12\x1a\n\nip_address\x18\x0b \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1d\n\rresource_type\x18\x0c \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1c\n\x0bresource_id\x18\r \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x01\x42\x08\n\x06_limitB\t\n\x07_offsetB\x0c\n\n_from_dateB\n\n\x08_to_date\"t\n\x17ListAuditEventsResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.fastcms.admin.v1.AuditEvent\x12\r\n\x05total\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\"\xb9\x01\n\x17ListFailedLoginsRequest\x12\x1a\n\nip_address\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x17\n\x07user_id\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x32\n\tfrom_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x1d\n\x05limit\x18\x04 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xe8\x07H\x01\x88\x01\x01\x42\x0c\n\n_from_dateB\x08\n\x06_limit\"G\n\x18ListFailedLoginsResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.fastcms.admin.v1.AuditEvent\"\x9b\x01\n\x19GetAuditStatisticsRequest\x12\x32\n\tfrom_date\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x30\n\x07to_date\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\x0c\n\n_from_dateB\n\n\x08_to_date\"\x8e\x05\n\x0f\x41uditStatistics\x12\r\n\x05total\x18\x01 \x01(\x03\x12>\n\x07\x62y_type\x18\x02 \x03(\x0b\x32-.fastcms.admin.v1.AuditStatistics.ByTypeEntry\x12\x42\n\tby_action\x18\x03 \x03(\x0b\x32/.fastcms.admin.v1.AuditStatistics.ByActionEntry\x12\x46\n\x0b\x62y_severity\x18\x04 \x03(\x0b\x32\x31.fastcms.admin.v1.AuditStatistics.BySeverityEntry\x12\x44\n\nby_outcome\x18\x05 \x03(\x0b\x32\x30.fastcms.admin.v1.AuditStatistics.ByOutcomeEntry\x12\x15\n\rfailed_logins\x18\x06 \x01(\x03\x12\x32\n\tfrom_date\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x30\n\x07to_date\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x1a-\n\x0b\x42yTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rByActionEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x31\n\x0f\x42ySeverityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x42yOutcomeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x0c\n\n_from_dateB\n\n\x08_to_date\"\xf8\x03\n\x18\x45xportAuditEventsRequest\x12Q\n\nevent_type\x18\x01 \x01(\tB=\x9a\xb5\x18\x39\x42\x04\x61uthB\x04userB\x05\x61\x64minB\ncollectionB\x06recordB\x08securityB\x06system\x12\x1c\n\x0c\x65vent_action\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x17\n\x07user_id\x18\x03 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x18\n\x08\x61\x63tor_id\x18\x04 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12/\n\x08severity\x18\x05 \x01(\tB\x1d\x9a\xb5\x18\x19\x42\x04infoB\x07warningB\x08\x63ritical\x12.\n\x07outcome\x18\x06 \x01(\tB\x1d\x9a\xb5\x18\x19\x42\x07successB\x07\x66\x61ilureB\x05\x65rror\x12\x32\n\tfrom_date\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x30\n\x07to_date\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x1a\n\nip_address\x18\t \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1d\n\rresource_type\x18\n \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1c\n\x0bresource_id\x18\x0b \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x01\x42\x0c\n\n_from_dateB\n\n\x08_to_date\"\xe6\x04\n\x12\x45xportedAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x14\n\x0c\x65vent_action\x18\x03 \x01(\t\x12\x10\n\x08severity\x18\x04 \x01(\t\x12\x14\n\x07user_id\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_email\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08\x61\x63tor_id\x18\x07 \x01(\tH\x02\x88\x01\x01\x12\x17\n\nip_address\x18\x08 \x01(\tH\x03\x88\x01\x01\x12\x17\n\nuser_agent\x18\t \x01(\tH\x04\x88\x01\x01\x12\x1a\n\rresource_type\x18\n \x01(\tH\x05\x88\x01\x01\x12\x18\n\x0bresource_id\x18\x0b \x01(\tH\x06\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x0c \x01(\t\x12\x17\n\x07\x64\x65tails\x18\r \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x12\x0f\n\x07outcome\x18\x0e \x01(\t\x12\x1a\n\rerror_message\x18\x0f \x01(\tH\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\x10 \x01(\tH\x08\x88\x01\x01\x12+\n\x07\x63reated\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08position\x18\x12 \x01(\x03\x12\x10\n\x08previous\x18\x13 \x01(\t\x12\x0c\n\x04hash\x18\x14 \x01(\tB\n\n\x08_user_idB\r\n\x0b_user_emailB\x0b\n\t_actor_idB\r\n\x0b_ip_addressB\r\n\x0b_user_agentB\x10\n\x0e_resource_typeB\x0e\n\x0c_resource_idB\x10\n\x0e_error_messageB\r\n\x0b_request_id\"\x17\n\x15VerifyAuditLogRequest\"{\n\x16VerifyAuditLogResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x0f\n\x07\x63hecked\x18\x02 \x01(\x03\x12\x16\n\tfirst_bad\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06reason\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_first_badB\t\n\x07_reason\"\x1a\n\x18GetCheckpointKeysRequest\"4\n\x1b\x44\x65leteOldAuditEventsRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\"/\n\x1c\x44\x65leteOldAuditEventsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x03\x32\xf5\x07\n\x0c\x41uditService\x12\x83\x01\n\x0fListAuditEvents\x12(.fastcms.admin.v1.ListAuditEventsRequest\x1a).fastcms.admin.v1.ListAuditEventsResponse\"\x1b\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/audit\x12\x9b\x01\n\x10ListFailedLogins\x12).fastcms.admin.v1.ListFailedLoginsRequest\x1a*.fastcms.admin.v1.ListFailedLoginsResponse\"0\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02$\x12\x1b/api/v1/audit/failed-loginsb\x05items\x12\x8c\x01\n\x12GetAuditStatistics\x12+.fastcms.admin.v1.GetAuditStatisticsRequest\x1a!.fastcms.admin.v1.AuditStatistics\"&\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/audit/statistics\x12\xa4\x01\n\x11\x45xportAuditEvents\x12*.fastcms.admin.v1.ExportAuditEventsRequest\x1a\x14.google.api.HttpBody\"K\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18%\"#fastcms.admin.v1.ExportedAuditEvent\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/audit/export0\x01\x12\x87\x01\n\x0eVerifyAuditLog\x12\'.fastcms.admin.v1.VerifyAuditLogRequest\x1a(.fastcms.admin.v1.VerifyAuditLogResponse\"\"\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/audit/verify\x12\x81\x01\n\x11GetCheckpointKeys\x12*.fastcms.admin.v1.GetCheckpointKeysRequest\x1a\x14.google.api.HttpBody\"*\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/.well-known/audit-keys.json\x12}\n\x14\x44\x65leteOldAuditEvents\x12-.fastcms.admin.v1.DeleteOldAuditEventsRequest\x1a..fastcms.admin.v1.DeleteOldAuditEventsResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,14 +59,90 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['resource_type']._serialized_options = b'\232\265\030\002\030@'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['resource_id']._loaded_options = None
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['resource_id']._serialized_options = b'\232\265\030\003\030\200\001'
+  _globals['_LISTFAILEDLOGINSREQUEST'].fields_by_name['ip_address']._loaded_options = None
+  _globals['_LISTFAILEDLOGINSREQUEST'].fields_by_name['ip_address']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_LISTFAILEDLOGINSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_LISTFAILEDLOGINSREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_LISTFAILEDLOGINSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTFAILEDLOGINSREQUEST'].fields_by_name['limit']._serialized_options = b'\232\265\030\005 \001(\350\007'
+  _globals['_AUDITSTATISTICS_BYTYPEENTRY']._loaded_options = None
+  _globals['_AUDITSTATISTICS_BYTYPEENTRY']._serialized_options = b'8\001'
+  _globals['_AUDITSTATISTICS_BYACTIONENTRY']._loaded_options = None
+  _globals['_AUDITSTATISTICS_BYACTIONENTRY']._serialized_options = b'8\001'
+  _globals['_AUDITSTATISTICS_BYSEVERITYENTRY']._loaded_options = None
+  _globals['_AUDITSTATISTICS_BYSEVERITYENTRY']._serialized_options = b'8\001'
+  _globals['_AUDITSTATISTICS_BYOUTCOMEENTRY']._loaded_options = None
+  _globals['_AUDITSTATISTICS_BYOUTCOMEENTRY']._serialized_options = b'8\001'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['event_type']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['event_type']._serialized_options = b'\232\265\0309B\004authB\004userB\005adminB\ncollectionB\006recordB\010securityB\006system'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['event_action']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['event_action']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['actor_id']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['actor_id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['severity']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['severity']._serialized_options = b'\232\265\030\031B\004infoB\007warningB\010critical'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['outcome']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['outcome']._serialized_options = b'\232\265\030\031B\007successB\007failureB\005error'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['ip_address']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['ip_address']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['resource_type']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['resource_type']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['resource_id']._loaded_options = None
+  _globals['_EXPORTAUDITEVENTSREQUEST'].fields_by_name['resource_id']._serialized_options = b'\232\265\030\003\030\200\001'
+  _globals['_EXPORTEDAUDITEVENT'].fields_by_name['details']._loaded_options = None
+  _globals['_EXPORTEDAUDITEVENT'].fields_by_name['details']._serialized_options = b'\232\265\030\002\010\001'
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\017\022\r/api/v1/audit'
-  _globals['_AUDITEVENT']._serialized_start=147
-  _globals['_AUDITEVENT']._serialized_end=703
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=706
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=1295
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=1297
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1413
-  _globals['_AUDITSERVICE']._serialized_start=1416
-  _globals['_AUDITSERVICE']._serialized_end=1564
+  _globals['_AUDITSERVICE'].methods_by_name['ListFailedLogins']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListFailedLogins']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002$\022\033/api/v1/audit/failed-loginsb\005items'
+  _globals['_AUDITSERVICE'].methods_by_name['GetAuditStatistics']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['GetAuditStatistics']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\032\022\030/api/v1/audit/statistics'
+  _globals['_AUDITSERVICE'].methods_by_name['ExportAuditEvents']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ExportAuditEvents']._serialized_options = b'\212\265\030\002\010\004\222\265\030%\"#fastcms.admin.v1.ExportedAuditEvent\202\323\344\223\002\026\022\024/api/v1/audit/export'
+  _globals['_AUDITSERVICE'].methods_by_name['VerifyAuditLog']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['VerifyAuditLog']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\026\022\024/api/v1/audit/verify'
+  _globals['_AUDITSERVICE'].methods_by_name['GetCheckpointKeys']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['GetCheckpointKeys']._serialized_options = b'\212\265\030\002\010\001\202\323\344\223\002\036\022\034/.well-known/audit-keys.json'
+  _globals['_AUDITSERVICE'].methods_by_name['DeleteOldAuditEvents']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['DeleteOldAuditEvents']._serialized_options = b'\212\265\030\002\010\006'
+  _globals['_AUDITEVENT']._serialized_start=174
+  _globals['_AUDITEVENT']._serialized_end=730
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=733
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=1322
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=1324
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1440
+  _globals['_LISTFAILEDLOGINSREQUEST']._serialized_start=1443
+  _globals['_LISTFAILEDLOGINSREQUEST']._serialized_end=1628
+  _globals['_LISTFAILEDLOGINSRESPONSE']._serialized_start=1630
+  _globals['_LISTFAILEDLOGINSRESPONSE']._serialized_end=1701
+  _globals['_GETAUDITSTATISTICSREQUEST']._serialized_start=1704
+  _globals['_GETAUDITSTATISTICSREQUEST']._serialized_end=1859
+  _globals['_AUDITSTATISTICS']._serialized_start=1862
+  _globals['_AUDITSTATISTICS']._serialized_end=2516
+  _globals['_AUDITSTATISTICS_BYTYPEENTRY']._serialized_start=2295
+  _globals['_AUDITSTATISTICS_BYTYPEENTRY']._serialized_end=2340
+  _globals['_AUDITSTATISTICS_BYACTIONENTRY']._serialized_start=2342
+  _globals['_AUDITSTATISTICS_BYACTIONENTRY']._serialized_end=2389
+  _globals['_AUDITSTATISTICS_BYSEVERITYENTRY']._serialized_start=2391
+  _globals['_AUDITSTATISTICS_BYSEVERITYENTRY']._serialized_end=2440
+  _globals['_AUDITSTATISTICS_BYOUTCOMEENTRY']._serialized_start=2442
+  _globals['_AUDITSTATISTICS_BYOUTCOMEENTRY']._serialized_end=2490
+  _globals['_EXPORTAUDITEVENTSREQUEST']._serialized_start=2519
+  _globals['_EXPORTAUDITEVENTSREQUEST']._serialized_end=3023
+  _globals['_EXPORTEDAUDITEVENT']._serialized_start=3026
+  _globals['_EXPORTEDAUDITEVENT']._serialized_end=3640
+  _globals['_VERIFYAUDITLOGREQUEST']._serialized_start=3642
+  _globals['_VERIFYAUDITLOGREQUEST']._serialized_end=3665
+  _globals['_VERIFYAUDITLOGRESPONSE']._serialized_start=3667
+  _globals['_VERIFYAUDITLOGRESPONSE']._serialized_end=3790
+  _globals['_GETCHECKPOINTKEYSREQUEST']._serialized_start=3792
+  _globals['_GETCHECKPOINTKEYSREQUEST']._serialized_end=3818
+  _globals['_DELETEOLDAUDITEVENTSREQUEST']._serialized_start=3820
+  _globals['_DELETEOLDAUDITEVENTSREQUEST']._serialized_end=3872
+  _globals['_DELETEOLDAUDITEVENTSRESPONSE']._serialized_start=3874
+  _globals['_DELETEOLDAUDITEVENTSRESPONSE']._serialized_end=3921
+  _globals['_AUDITSERVICE']._serialized_start=3924
+  _globals['_AUDITSERVICE']._serialized_end=4937
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fastcms.admin.v1 import audit_pb2 as fastcms_dot_admin_dot_v1_dot_audit__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
@@ -40,6 +41,36 @@ class AuditServiceStub(object):
                 request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListAuditEventsRequest.SerializeToString,
                 response_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListAuditEventsResponse.FromString,
                 _registered_method=True)
+        self.ListFailedLogins = channel.unary_unary(
+                '/fastcms.admin.v1.AuditService/ListFailedLogins',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListFailedLoginsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListFailedLoginsResponse.FromString,
+                _registered_method=True)
+        self.GetAuditStatistics = channel.unary_unary(
+                '/fastcms.admin.v1.AuditService/GetAuditStatistics',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.GetAuditStatisticsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.AuditStatistics.FromString,
+                _registered_method=True)
+        self.ExportAuditEvents = channel.unary_stream(
+                '/fastcms.admin.v1.AuditService/ExportAuditEvents',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ExportAuditEventsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.VerifyAuditLog = channel.unary_unary(
+                '/fastcms.admin.v1.AuditService/VerifyAuditLog',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.FromString,
+                _registered_method=True)
+        self.GetCheckpointKeys = channel.unary_unary(
+                '/fastcms.admin.v1.AuditService/GetCheckpointKeys',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.GetCheckpointKeysRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.DeleteOldAuditEvents = channel.unary_unary(
+                '/fastcms.admin.v1.AuditService/DeleteOldAuditEvents',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.DeleteOldAuditEventsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.DeleteOldAuditEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer(object):
@@ -53,6 +84,48 @@ class AuditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFailedLogins(self, request, context):
+        """Sign-ins that failed, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAuditStatistics(self, request, context):
+        """How many events there are of each kind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportAuditEvents(self, request, context):
+        """Events as NDJSON, the oldest first, one to a line, with their places in the hash chain.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAuditLog(self, request, context):
+        """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCheckpointKeys(self, request, context):
+        """The public key of the log's signed checkpoints (RFC 7517), for checking an export elsewhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteOldAuditEvents(self, request, context):
+        """Drops the events that are older than the settings say they are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +133,36 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEvents,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListAuditEventsRequest.FromString,
                     response_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
+            'ListFailedLogins': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailedLogins,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListFailedLoginsRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ListFailedLoginsResponse.SerializeToString,
+            ),
+            'GetAuditStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAuditStatistics,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.GetAuditStatisticsRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.AuditStatistics.SerializeToString,
+            ),
+            'ExportAuditEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportAuditEvents,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ExportAuditEventsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'VerifyAuditLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAuditLog,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.SerializeToString,
+            ),
+            'GetCheckpointKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpointKeys,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.GetCheckpointKeysRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'DeleteOldAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteOldAuditEvents,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.DeleteOldAuditEventsRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.DeleteOldAuditEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +193,168 @@ class AuditService(object):
             '/fastcms.admin.v1.AuditService/ListAuditEvents',
             fastcms_dot_admin_dot_v1_dot_audit__pb2.ListAuditEventsRequest.SerializeToString,
             fastcms_dot_admin_dot_v1_dot_audit__pb2.ListAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailedLogins(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.AuditService/ListFailedLogins',
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.ListFailedLoginsRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.ListFailedLoginsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAuditStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.AuditService/GetAuditStatistics',
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.GetAuditStatisticsRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.AuditStatistics.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fastcms.admin.v1.AuditService/ExportAuditEvents',
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.ExportAuditEventsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAuditLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.AuditService/VerifyAuditLog',
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpointKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.AuditService/GetCheckpointKeys',
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.GetCheckpointKeysRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteOldAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.AuditService/DeleteOldAuditEvents',
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.DeleteOldAuditEventsRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_audit__pb2.DeleteOldAuditEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fastcms.admin.v1 import audit_pb2 as _audit_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -35,6 +36,18 @@ class AuditServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]
     """Events, the newest first."""
+    ListFailedLogins: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListFailedLoginsRequest, _audit_pb2.ListFailedLoginsResponse]
+    """Sign-ins that failed, the newest first."""
+    GetAuditStatistics: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetAuditStatisticsRequest, _audit_pb2.AuditStatistics]
+    """How many events there are of each kind."""
+    ExportAuditEvents: _grpc.UnaryStreamMultiCallable[_audit_pb2.ExportAuditEventsRequest, _httpbody_pb2.HttpBody]
+    """Events as NDJSON, the oldest first, one to a line, with their places in the hash chain."""
+    VerifyAuditLog: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditLogRequest, _audit_pb2.VerifyAuditLogResponse]
+    """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end."""
+    GetCheckpointKeys: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointKeysRequest, _httpbody_pb2.HttpBody]
+    """The public key of the log's signed checkpoints (RFC 7517), for checking an export elsewhere."""
+    DeleteOldAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_pb2.DeleteOldAuditEventsRequest, _audit_pb2.DeleteOldAuditEventsResponse]
+    """Drops the events that are older than the settings say they are kept."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -43,6 +56,18 @@ class AuditServiceAsyncStub(AuditServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
     """Events, the newest first."""
+    ListFailedLogins: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListFailedLoginsRequest, _audit_pb2.ListFailedLoginsResponse]  # type: ignore[assignment]
+    """Sign-ins that failed, the newest first."""
+    GetAuditStatistics: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetAuditStatisticsRequest, _audit_pb2.AuditStatistics]  # type: ignore[assignment]
+    """How many events there are of each kind."""
+    ExportAuditEvents: _aio.UnaryStreamMultiCallable[_audit_pb2.ExportAuditEventsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Events as NDJSON, the oldest first, one to a line, with their places in the hash chain."""
+    VerifyAuditLog: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditLogRequest, _audit_pb2.VerifyAuditLogResponse]  # type: ignore[assignment]
+    """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end."""
+    GetCheckpointKeys: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointKeysRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """The public key of the log's signed checkpoints (RFC 7517), for checking an export elsewhere."""
+    DeleteOldAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_pb2.DeleteOldAuditEventsRequest, _audit_pb2.DeleteOldAuditEventsResponse]  # type: ignore[assignment]
+    """Drops the events that are older than the settings say they are kept."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """The log of who did what."""
@@ -54,5 +79,53 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.ListAuditEventsResponse, _abc.Awaitable[_audit_pb2.ListAuditEventsResponse]]:
         """Events, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ListFailedLogins(
+        self,
+        request: _audit_pb2.ListFailedLoginsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListFailedLoginsResponse, _abc.Awaitable[_audit_pb2.ListFailedLoginsResponse]]:
+        """Sign-ins that failed, the newest first."""
+
+    @_abc_1.abstractmethod
+    def GetAuditStatistics(
+        self,
+        request: _audit_pb2.GetAuditStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.AuditStatistics, _abc.Awaitable[_audit_pb2.AuditStatistics]]:
+        """How many events there are of each kind."""
+
+    @_abc_1.abstractmethod
+    def ExportAuditEvents(
+        self,
+        request: _audit_pb2.ExportAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Events as NDJSON, the oldest first, one to a line, with their places in the hash chain."""
+
+    @_abc_1.abstractmethod
+    def VerifyAuditLog(
+        self,
+        request: _audit_pb2.VerifyAuditLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.VerifyAuditLogResponse, _abc.Awaitable[_audit_pb2.VerifyAuditLogResponse]]:
+        """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpointKeys(
+        self,
+        request: _audit_pb2.GetCheckpointKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """The public key of the log's signed checkpoints (RFC 7517), for checking an export elsewhere."""
+
+    @_abc_1.abstractmethod
+    def DeleteOldAuditEvents(
+        self,
+        request: _audit_pb2.DeleteOldAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.DeleteOldAuditEventsResponse, _abc.Awaitable[_audit_pb2.DeleteOldAuditEventsResponse]]:
+        """Drops the events that are older than the settings say they are kept."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

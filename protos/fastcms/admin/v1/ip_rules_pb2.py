@@ -23,21 +23,63 @@ _sym_db = _symbol_database.Default()
 
 
 from fastcms.common.v1 import options_pb2 as fastcms_dot_common_dot_v1_dot_options__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x61stcms/admin/v1/ip_rules.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\"4\n\x1b\x44\x65leteExpiredIpRulesRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\"/\n\x1c\x44\x65leteExpiredIpRulesResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x03\x32\x8f\x01\n\x0eIpRulesService\x12}\n\x14\x44\x65leteExpiredIpRules\x12-.fastcms.admin.v1.DeleteExpiredIpRulesRequest\x1a..fastcms.admin.v1.DeleteExpiredIpRulesResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x61stcms/admin/v1/ip_rules.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x01\n\x06IpRule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x63idr\x18\x02 \x01(\t\x12\x11\n\trule_type\x18\x03 \x01(\t\x12\x13\n\x06reason\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x33\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12+\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\ncreated_by\x18\x07 \x01(\tH\x02\x88\x01\x01\x42\t\n\x07_reasonB\r\n\x0b_expires_atB\r\n\x0b_created_by\"\x92\x01\n\x12ListIpRulesRequest\x12\x1d\n\x04page\x18\x01 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x01(\xc0\x84=H\x00\x88\x01\x01\x12 \n\x08per_page\x18\x02 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xf4\x03H\x01\x88\x01\x01\x12%\n\trule_type\x18\x03 \x01(\tB\x12\x9a\xb5\x18\x0e\x42\x05\x61llowB\x05\x62lockB\x07\n\x05_pageB\x0b\n\t_per_page\"\x82\x01\n\x13ListIpRulesResponse\x12\'\n\x05items\x18\x01 \x03(\x0b\x32\x18.fastcms.admin.v1.IpRule\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04page\x18\x03 \x01(\x05\x12\x10\n\x08per_page\x18\x04 \x01(\x05\x12\x13\n\x0btotal_pages\x18\x05 \x01(\x05\"&\n\x10GetIpRuleRequest\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"\xed\x01\n\x13\x43reateIpRuleRequest\x12\x18\n\x04\x63idr\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x9a\xb5\x18\x02\x18@\x12)\n\trule_type\x18\x02 \x01(\tB\x16\xe2\x41\x01\x02\x9a\xb5\x18\x0e\x42\x05\x61llowB\x05\x62lock\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12\x33\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x1a\n\x05\x66orce\x18\x05 \x01(\x08\x42\x06\x9a\xb5\x18\x02H\x01H\x02\x88\x01\x01\x42\t\n\x07_reasonB\r\n\x0b_expires_atB\x08\n\x06_force\"G\n\x13\x44\x65leteIpRuleRequest\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x12\n\x05\x66orce\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\x08\n\x06_force\"4\n\x1b\x44\x65leteExpiredIpRulesRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\"/\n\x1c\x44\x65leteExpiredIpRulesResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x03\x32\xb8\x05\n\x0eIpRulesService\x12\x80\x01\n\x0bListIpRules\x12$.fastcms.admin.v1.ListIpRulesRequest\x1a%.fastcms.admin.v1.ListIpRulesResponse\"$\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x18\x12\x16/api/v1/admin/ip-rules\x12t\n\tGetIpRule\x12\".fastcms.admin.v1.GetIpRuleRequest\x1a\x18.fastcms.admin.v1.IpRule\")\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/admin/ip-rules/{id}\x12\x9d\x01\n\x0c\x43reateIpRule\x12%.fastcms.admin.v1.CreateIpRuleRequest\x1a\x18.fastcms.admin.v1.IpRule\"L\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18!\x08\xc9\x01\x42\x0cSELF_LOCKOUTB\x0eIP_RULE_EXISTS\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/admin/ip-rules:\x01*\x12\x8d\x01\n\x0c\x44\x65leteIpRule\x12%.fastcms.admin.v1.DeleteIpRuleRequest\x1a\x16.google.protobuf.Empty\">\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x11\x08\xcc\x01\x42\x0cSELF_LOCKOUT\x82\xd3\xe4\x93\x02\x1d*\x1b/api/v1/admin/ip-rules/{id}\x12}\n\x14\x44\x65leteExpiredIpRules\x12-.fastcms.admin.v1.DeleteExpiredIpRulesRequest\x1a..fastcms.admin.v1.DeleteExpiredIpRulesResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fastcms.admin.v1.ip_rules_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTIPRULESREQUEST'].fields_by_name['page']._loaded_options = None
+  _globals['_LISTIPRULESREQUEST'].fields_by_name['page']._serialized_options = b'\232\265\030\006 \001(\300\204='
+  _globals['_LISTIPRULESREQUEST'].fields_by_name['per_page']._loaded_options = None
+  _globals['_LISTIPRULESREQUEST'].fields_by_name['per_page']._serialized_options = b'\232\265\030\005 \001(\364\003'
+  _globals['_LISTIPRULESREQUEST'].fields_by_name['rule_type']._loaded_options = None
+  _globals['_LISTIPRULESREQUEST'].fields_by_name['rule_type']._serialized_options = b'\232\265\030\016B\005allowB\005block'
+  _globals['_GETIPRULEREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_GETIPRULEREQUEST'].fields_by_name['id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['cidr']._loaded_options = None
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['cidr']._serialized_options = b'\342A\001\002\232\265\030\002\030@'
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['rule_type']._loaded_options = None
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['rule_type']._serialized_options = b'\342A\001\002\232\265\030\016B\005allowB\005block'
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['reason']._serialized_options = b'\232\265\030\003\030\310\001'
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['force']._loaded_options = None
+  _globals['_CREATEIPRULEREQUEST'].fields_by_name['force']._serialized_options = b'\232\265\030\002H\001'
+  _globals['_DELETEIPRULEREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_DELETEIPRULEREQUEST'].fields_by_name['id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_IPRULESSERVICE'].methods_by_name['ListIpRules']._loaded_options = None
+  _globals['_IPRULESSERVICE'].methods_by_name['ListIpRules']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\030\022\026/api/v1/admin/ip-rules'
+  _globals['_IPRULESSERVICE'].methods_by_name['GetIpRule']._loaded_options = None
+  _globals['_IPRULESSERVICE'].methods_by_name['GetIpRule']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\035\022\033/api/v1/admin/ip-rules/{id}'
+  _globals['_IPRULESSERVICE'].methods_by_name['CreateIpRule']._loaded_options = None
+  _globals['_IPRULESSERVICE'].methods_by_name['CreateIpRule']._serialized_options = b'\212\265\030\002\010\004\222\265\030!\010\311\001B\014SELF_LOCKOUTB\016IP_RULE_EXISTS\202\323\344\223\002\033\"\026/api/v1/admin/ip-rules:\001*'
+  _globals['_IPRULESSERVICE'].methods_by_name['DeleteIpRule']._loaded_options = None
+  _globals['_IPRULESSERVICE'].methods_by_name['DeleteIpRule']._serialized_options = b'\212\265\030\002\010\004\222\265\030\021\010\314\001B\014SELF_LOCKOUT\202\323\344\223\002\035*\033/api/v1/admin/ip-rules/{id}'
   _globals['_IPRULESSERVICE'].methods_by_name['DeleteExpiredIpRules']._loaded_options = None
   _globals['_IPRULESSERVICE'].methods_by_name['DeleteExpiredIpRules']._serialized_options = b'\212\265\030\002\010\006'
-  _globals['_DELETEEXPIREDIPRULESREQUEST']._serialized_start=86
-  _globals['_DELETEEXPIREDIPRULESREQUEST']._serialized_end=138
-  _globals['_DELETEEXPIREDIPRULESRESPONSE']._serialized_start=140
-  _globals['_DELETEEXPIREDIPRULESRESPONSE']._serialized_end=187
-  _globals['_IPRULESSERVICE']._serialized_start=190
-  _globals['_IPRULESSERVICE']._serialized_end=333
+  _globals['_IPRULE']._serialized_start=212
+  _globals['_IPRULE']._serialized_end=450
+  _globals['_LISTIPRULESREQUEST']._serialized_start=453
+  _globals['_LISTIPRULESREQUEST']._serialized_end=599
+  _globals['_LISTIPRULESRESPONSE']._serialized_start=602
+  _globals['_LISTIPRULESRESPONSE']._serialized_end=732
+  _globals['_GETIPRULEREQUEST']._serialized_start=734
+  _globals['_GETIPRULEREQUEST']._serialized_end=772
+  _globals['_CREATEIPRULEREQUEST']._serialized_start=775
+  _globals['_CREATEIPRULEREQUEST']._serialized_end=1012
+  _globals['_DELETEIPRULEREQUEST']._serialized_start=1014
+  _globals['_DELETEIPRULEREQUEST']._serialized_end=1085
+  _globals['_DELETEEXPIREDIPRULESREQUEST']._serialized_start=1087
+  _globals['_DELETEEXPIREDIPRULESREQUEST']._serialized_end=1139
+  _globals['_DELETEEXPIREDIPRULESRESPONSE']._serialized_start=1141
+  _globals['_DELETEEXPIREDIPRULESRESPONSE']._serialized_end=1188
+  _globals['_IPRULESSERVICE']._serialized_start=1191
+  _globals['_IPRULESSERVICE']._serialized_end=1887
 # @@protoc_insertion_point(module_scope)

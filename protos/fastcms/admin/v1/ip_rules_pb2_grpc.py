@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fastcms.admin.v1 import ip_rules_pb2 as fastcms_dot_admin_dot_v1_dot_ip__rules__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
@@ -35,6 +36,26 @@ class IpRulesServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.ListIpRules = channel.unary_unary(
+                '/fastcms.admin.v1.IpRulesService/ListIpRules',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.ListIpRulesRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.ListIpRulesResponse.FromString,
+                _registered_method=True)
+        self.GetIpRule = channel.unary_unary(
+                '/fastcms.admin.v1.IpRulesService/GetIpRule',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.GetIpRuleRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.IpRule.FromString,
+                _registered_method=True)
+        self.CreateIpRule = channel.unary_unary(
+                '/fastcms.admin.v1.IpRulesService/CreateIpRule',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.CreateIpRuleRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.IpRule.FromString,
+                _registered_method=True)
+        self.DeleteIpRule = channel.unary_unary(
+                '/fastcms.admin.v1.IpRulesService/DeleteIpRule',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.DeleteIpRuleRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.DeleteExpiredIpRules = channel.unary_unary(
                 '/fastcms.admin.v1.IpRulesService/DeleteExpiredIpRules',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.DeleteExpiredIpRulesRequest.SerializeToString,
@@ -46,6 +67,34 @@ class IpRulesServiceServicer(object):
     """Which addresses may come in.
     """
 
+    def ListIpRules(self, request, context):
+        """The rules, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIpRule(self, request, context):
+        """One rule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateIpRule(self, request, context):
+        """Makes a rule, in force on every worker within a second. Refused where it would shut out the caller, unless forced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteIpRule(self, request, context):
+        """Removes a rule. Refused where that would shut out the caller, unless forced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteExpiredIpRules(self, request, context):
         """Drops the rules whose time is over.
         """
@@ -56,6 +105,26 @@ class IpRulesServiceServicer(object):
 
 def add_IpRulesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ListIpRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIpRules,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.ListIpRulesRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.ListIpRulesResponse.SerializeToString,
+            ),
+            'GetIpRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIpRule,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.GetIpRuleRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.IpRule.SerializeToString,
+            ),
+            'CreateIpRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateIpRule,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.CreateIpRuleRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.IpRule.SerializeToString,
+            ),
+            'DeleteIpRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteIpRule,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.DeleteIpRuleRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'DeleteExpiredIpRules': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteExpiredIpRules,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.DeleteExpiredIpRulesRequest.FromString,
@@ -72,6 +141,114 @@ def add_IpRulesServiceServicer_to_server(servicer, server):
 class IpRulesService(object):
     """Which addresses may come in.
     """
+
+    @staticmethod
+    def ListIpRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.IpRulesService/ListIpRules',
+            fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.ListIpRulesRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.ListIpRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIpRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.IpRulesService/GetIpRule',
+            fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.GetIpRuleRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.IpRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateIpRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.IpRulesService/CreateIpRule',
+            fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.CreateIpRuleRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.IpRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteIpRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.IpRulesService/DeleteIpRule',
+            fastcms_dot_admin_dot_v1_dot_ip__rules__pb2.DeleteIpRuleRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def DeleteExpiredIpRules(request,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fastcms.admin.v1 import ip_rules_pb2 as _ip_rules_pb2
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -33,6 +34,14 @@ class IpRulesServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IpRulesServiceAsyncStub: ...
+    ListIpRules: _grpc.UnaryUnaryMultiCallable[_ip_rules_pb2.ListIpRulesRequest, _ip_rules_pb2.ListIpRulesResponse]
+    """The rules, the newest first."""
+    GetIpRule: _grpc.UnaryUnaryMultiCallable[_ip_rules_pb2.GetIpRuleRequest, _ip_rules_pb2.IpRule]
+    """One rule."""
+    CreateIpRule: _grpc.UnaryUnaryMultiCallable[_ip_rules_pb2.CreateIpRuleRequest, _ip_rules_pb2.IpRule]
+    """Makes a rule, in force on every worker within a second. Refused where it would shut out the caller, unless forced."""
+    DeleteIpRule: _grpc.UnaryUnaryMultiCallable[_ip_rules_pb2.DeleteIpRuleRequest, _empty_pb2.Empty]
+    """Removes a rule. Refused where that would shut out the caller, unless forced."""
     DeleteExpiredIpRules: _grpc.UnaryUnaryMultiCallable[_ip_rules_pb2.DeleteExpiredIpRulesRequest, _ip_rules_pb2.DeleteExpiredIpRulesResponse]
     """Drops the rules whose time is over."""
 
@@ -41,11 +50,51 @@ class IpRulesServiceAsyncStub(IpRulesServiceStub):
     """Which addresses may come in."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    ListIpRules: _aio.UnaryUnaryMultiCallable[_ip_rules_pb2.ListIpRulesRequest, _ip_rules_pb2.ListIpRulesResponse]  # type: ignore[assignment]
+    """The rules, the newest first."""
+    GetIpRule: _aio.UnaryUnaryMultiCallable[_ip_rules_pb2.GetIpRuleRequest, _ip_rules_pb2.IpRule]  # type: ignore[assignment]
+    """One rule."""
+    CreateIpRule: _aio.UnaryUnaryMultiCallable[_ip_rules_pb2.CreateIpRuleRequest, _ip_rules_pb2.IpRule]  # type: ignore[assignment]
+    """Makes a rule, in force on every worker within a second. Refused where it would shut out the caller, unless forced."""
+    DeleteIpRule: _aio.UnaryUnaryMultiCallable[_ip_rules_pb2.DeleteIpRuleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Removes a rule. Refused where that would shut out the caller, unless forced."""
     DeleteExpiredIpRules: _aio.UnaryUnaryMultiCallable[_ip_rules_pb2.DeleteExpiredIpRulesRequest, _ip_rules_pb2.DeleteExpiredIpRulesResponse]  # type: ignore[assignment]
     """Drops the rules whose time is over."""
 
 class IpRulesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Which addresses may come in."""
+
+    @_abc_1.abstractmethod
+    def ListIpRules(
+        self,
+        request: _ip_rules_pb2.ListIpRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ip_rules_pb2.ListIpRulesResponse, _abc.Awaitable[_ip_rules_pb2.ListIpRulesResponse]]:
+        """The rules, the newest first."""
+
+    @_abc_1.abstractmethod
+    def GetIpRule(
+        self,
+        request: _ip_rules_pb2.GetIpRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ip_rules_pb2.IpRule, _abc.Awaitable[_ip_rules_pb2.IpRule]]:
+        """One rule."""
+
+    @_abc_1.abstractmethod
+    def CreateIpRule(
+        self,
+        request: _ip_rules_pb2.CreateIpRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ip_rules_pb2.IpRule, _abc.Awaitable[_ip_rules_pb2.IpRule]]:
+        """Makes a rule, in force on every worker within a second. Refused where it would shut out the caller, unless forced."""
+
+    @_abc_1.abstractmethod
+    def DeleteIpRule(
+        self,
+        request: _ip_rules_pb2.DeleteIpRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Removes a rule. Refused where that would shut out the caller, unless forced."""
 
     @_abc_1.abstractmethod
     def DeleteExpiredIpRules(
