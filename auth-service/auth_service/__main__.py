@@ -43,9 +43,7 @@ _RETRY_SECONDS = 0.5
 log = logs.get_logger(__name__)
 
 
-async def main() -> None:
-    settings = load(Settings)
-    logs.configure(settings, NAME)
+async def main(settings: Settings) -> None:
     try:
         service_key = read_key(settings.service_key_file)
         master_key = MasterKey(read_master_key(settings.master_key_file))
@@ -113,4 +111,6 @@ async def _prepare(settings: Settings, store: AuthStore, keys: SigningKeys, acco
 
 
 if __name__ == "__main__":
-    run(main())
+    process_settings = load(Settings)
+    logs.configure(process_settings, NAME)
+    run(main(process_settings))

@@ -30,5 +30,6 @@ def key(text: str) -> str:
     try:
         text = parse(text)
     except Invalid:
-        text = text.strip()
+        # Storage knows no NUL, and nobody's address holds one.
+        text = text.strip().replace("\0", "\ufffd")
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())

@@ -95,11 +95,10 @@ class SessionEvent:
 class Sessions:
     """The sessions of everyone."""
 
-    def __init__(self, redis: Redis, tokens: RefreshTokens, absolute: timedelta, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, redis: Redis, tokens: RefreshTokens, absolute: timedelta) -> None:
         self._redis = redis
         self._tokens = tokens
         self._absolute = absolute
-        self._grace_ms = int(grace * 1000)
         self._rotate = redis.register_script(_ROTATE)
         self._end = redis.register_script(_END)
 
@@ -136,7 +135,7 @@ class Sessions:
                     successor.hash,
                     int(idle.total_seconds() * 1000),
                     times.now_text(),
-                    self._grace_ms,
+                    GRACE_SECONDS * 1000,
                     redis_keys.SESSION_REVOKED,
                     token.session_id,
                 ],

@@ -1,0 +1,141 @@
+"""Acting as someone else, as admin-service asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+import pytest
+
+from fastcms.auth.v1 import auth_pb2, identities_pb2
+from fastcms_common.errors import Denied, DomainError, Invalid, Malformed, NotFound, Unauthenticated
+from fastcms_common.ids import new_id
+from tests.contract.auth.server import AuthServer
+
+
+@dataclass
+class Cast:
+    """A superadmin, two admins and a user, signed in; ids by name."""
+
+    server: AuthServer
+    tokens: dict[str, str]
+    ids: dict[str, str]
+    service: str
+
+    async def start(self, actor: str, target: str, duration: int = 3600) -> identities_pb2.StartImpersonationResponse:
+        request = identities_pb2.StartImpersonationRequest(
+            actor_token=self.tokens.get(actor, actor), target_id=self.ids.get(target, target), duration=duration
+        )
+        return await self.server.call(self.server.identities.StartImpersonation, request, self.service)
+
+    async def end(self, token: str) -> list[identities_pb2.Grant]:
+        request = identities_pb2.EndImpersonationRequest(token=token)
+        answer = await self.server.call(self.server.identities.EndImpersonation, request, self.service)
+        return list(answer.grants)
+
+
+@pytest.fixture
+async def cast(server: AuthServer) -> Cast:
+    root = await server.register()
+    answers = {"root": root}
+    for name, role in (("anna", "admin"), ("otto", "admin"), ("uli", "user")):
+        answers[name] = await server.register(f"{name}@example.com", bearer=root.access_token, role=role)
+    tokens = {name: answer.access_token for name, answer in answers.items()}
+    ids = {name: orjson.loads(answer.user)["id"] for name, answer in answers.items()}
+    return Cast(server, tokens, ids, await server.service_token())
+
+
+async def test_the_token_speaks_for_the_target_and_names_the_actor(cast: Cast):
+    started = await cast.start("anna", "uli", 60)
+    assert (await cast.server.me(started.access_token))["email"] == "uli@example.com"
+    assert (started.actor_id, started.actor_email) == (cast.ids["anna"], "anna@example.com")
+    assert (started.target.id, started.target.email) == (cast.ids["uli"], "uli@example.com")
+    # What the person may do about their own sessions is not the admin's to do.
+    with pytest.raises(Denied) as refused:
+        await cast.server.call(
+            cast.server.auth.RevokeAllSessions, auth_pb2.RevokeAllSessionsRequest(), started.access_token
+        )
+    assert refused.value.reason == "FORBIDDEN_WHILE_IMPERSONATING"
+
+
+@pytest.mark.parametrize(
+    ("actor", "target", "error", "reason"),
+    [
+        ("anna", "anna", Malformed, "SELF_IMPERSONATION"),
+        ("root", "root", Malformed, "SELF_IMPERSONATION"),
+        ("anna", "root", Denied, "RANK_TOO_HIGH"),
+        ("anna", "otto", Denied, "RANK_TOO_HIGH"),
+        ("uli", "anna", Denied, "ADMIN_REQUIRED"),
+        ("anna", new_id(), NotFound, "USER_NOT_FOUND"),
+        ("anna", "nonsense", NotFound, "USER_NOT_FOUND"),
+        ("no token", "uli", Unauthenticated, "TOKEN_INVALID"),
+    ],
+)
+async def test_who_may_not(cast: Cast, actor: str, target: str, error: type[DomainError], reason: str):
+    with pytest.raises(error) as refused:
+        await cast.start(actor, target)
+    assert refused.value.reason == reason
+
+
+async def test_a_superadmin_may_act_as_an_admin_who_then_may_do_nothing_of_an_admins(cast: Cast):
+    started = await cast.start("root", "otto")
+    ask = identities_pb2.GetIdentityRequest(id=cast.ids["uli"])
+    with pytest.raises(Denied) as refused:
+        await cast.server.call(cast.server.identities.GetIdentity, ask, started.access_token)
+    assert refused.value.reason == "FORBIDDEN_WHILE_IMPERSONATING"
+    with pytest.raises(Denied) as refused:
+        await cast.start(started.access_token, "uli")
+    assert refused.value.reason == "FORBIDDEN_WHILE_IMPERSONATING"
+
+
+@pytest.mark.parametrize("duration", [59, 86_401, 0, -1])
+async def test_a_duration_out_of_bounds_is_named(cast: Cast, duration: int):
+    with pytest.raises(Invalid) as refused:
+        await cast.start("anna", "uli", duration)
+    assert refused.value.fields[0].field == "duration"
+
+
+async def test_the_token_dies_with_its_end(cast: Cast):
+    started = await cast.start("anna", "uli")
+    (grant,) = await cast.end(started.access_token)
+    assert (grant.session_id, grant.actor_id, grant.target_id) == (
+        started.session_id,
+        cast.ids["anna"],
+        cast.ids["uli"],
+    )
+    with pytest.raises(Unauthenticated):
+        await cast.server.me(started.access_token)
+    with pytest.raises(Unauthenticated):
+        await cast.end(started.access_token)
+    assert await cast.server.me(cast.tokens["uli"]), "the person's own session goes on"
+
+
+async def test_the_admins_own_token_ends_all_that_they_have_given(cast: Cast):
+    one, two = await cast.start("root", "anna"), await cast.start("root", "uli")
+    other = await cast.start("anna", "uli")
+    assert {grant.target_id for grant in await cast.end(cast.tokens["root"])} == {cast.ids["anna"], cast.ids["uli"]}
+    for started in (one, two):
+        with pytest.raises(Unauthenticated):
+            await cast.server.me(started.access_token)
+    assert await cast.server.me(other.access_token)
+    assert await cast.end(cast.tokens["root"]) == []
+
+
+async def test_starting_again_ends_the_grant_before(cast: Cast):
+    first, second = await cast.start("anna", "uli"), await cast.start("anna", "uli")
+    with pytest.raises(Unauthenticated):
+        await cast.server.me(first.access_token)
+    assert await cast.server.me(second.access_token)
+    assert len(await cast.end(cast.tokens["anna"])) == 1
+
+
+async def test_nobody_but_a_service_may_ask(cast: Cast):
+    cast.service = cast.tokens["root"]
+    with pytest.raises(Denied):
+        await cast.start("root", "uli")
+
+
+async def test_an_impersonation_is_no_device_of_the_person(cast: Cast):
+    await cast.start("anna", "uli")
+    answer = await cast.server.call(cast.server.auth.ListSessions, auth_pb2.ListSessionsRequest(), cast.tokens["uli"])
+    assert [one.current for one in answer.sessions] == [True]
