@@ -8,7 +8,9 @@ from itertools import islice
 import pytest
 
 from fastcms_cli.config import BadStart
-from fastcms_cli.ports import PORTS_PER_RUN, free_ports, listen
+from fastcms_cli.ports import free_ports, listen
+
+NEEDED = 11
 
 
 def test_a_taken_port_is_named() -> None:
@@ -26,11 +28,11 @@ def test_an_address_that_is_not_of_this_machine_is_named(host: str) -> None:
 
 
 def test_a_run_finds_the_same_ports_again() -> None:
-    assert list(islice(free_ports(8000), 11)) == list(islice(free_ports(8000), 11))
+    assert list(islice(free_ports(8000), NEEDED)) == list(islice(free_ports(8000), NEEDED))
 
 
 def test_runs_on_neighbouring_ports_do_not_meet() -> None:
-    first, second = (set(islice(free_ports(port), PORTS_PER_RUN)) for port in (8000, 8001))
+    first, second = (set(islice(free_ports(port), NEEDED)) for port in (8000, 8001))
     assert not first & second
 
 

@@ -166,6 +166,18 @@ def test_killing_the_supervisor_together_with_its_lifeline_leaves_none_of_its_ch
             process.kill()
 
 
+def test_no_run_begins_in_a_folder_while_processes_of_a_killed_one_may_still_write_there(start_run: StartRun) -> None:
+    run = start_run()
+    family = run.family()
+    lifeline = next(process for process in family if "lifeline" in " ".join(process.cmdline()))
+    lifeline.suspend()
+    run.stop(signal.SIGKILL)
+    assert fails_to_start(run.data_dir).endswith("is in use by another run")
+    lifeline.resume()
+    wait_until(lambda: gone(family), "all of the family are gone", within=5)
+    assert start_run(run.data_dir).run_info()["ready"]
+
+
 def test_a_run_can_begin_right_after_the_one_before_it_was_killed(start_run: StartRun, tmp_path: Path) -> None:
     run = start_run(tmp_path / "data")
     port = int(run.address("gateway").rsplit(":", 1)[1])
