@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from google.api.httpbody_pb2 import HttpBody
 
 from admin_service.audit_chain import CheckpointKey
@@ -25,6 +27,7 @@ from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
 from fastcms_common import logs, redis_keys
 from fastcms_common.access import Authenticator
 from fastcms_common.channels import open_channel
+from fastcms_common.errors import Unavailable
 from fastcms_common.events import EventStream
 from fastcms_common.redis_connection import connect
 from fastcms_common.service_tokens import ServiceTokens, read_key
@@ -35,11 +38,12 @@ from fastcms_common.storage import open_store
 from fastcms_common.tokens import TokenVerifier
 
 NAME = "admin-service"
+_RETRY_SECONDS = 0.5
+
+log = logs.get_logger(__name__)
 
 
-async def main() -> None:
-    settings = load(Settings)
-    logs.configure(settings, NAME)
+async def main(settings: Settings) -> None:
     try:
         service_key = read_key(settings.service_key_file)
     except (OSError, ValueError) as error:
@@ -65,7 +69,7 @@ async def main() -> None:
     rules_copy = IpRulesCopy(store, redis)
     rules = IpRules(store, rules_copy, trail)
     try:
-        await store.prepare()
+        await _prepare(store)
         await serve(
             settings,
             NAME,
@@ -90,5 +94,17 @@ async def main() -> None:
         await redis.aclose()
 
 
+async def _prepare(store: AdminStore) -> None:
+    """Makes the tables; waits for storage as long as it takes."""
+    while True:
+        try:
+            return await store.prepare()
+        except Unavailable as error:
+            log.warning("waiting", error=error.detail)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
 if __name__ == "__main__":
-    run(main())
+    process_settings = load(Settings)
+    logs.configure(process_settings, NAME)
+    run(main(process_settings))
