@@ -178,9 +178,13 @@ class TaskRun(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    SCHEDULED_AT_FIELD_NUMBER: _builtins.int
+    MADE_UP_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     status: _builtins.str
-    """running, succeeded or failed."""
+    """running, succeeded or failed. What waits for a worker is running too."""
     trigger: _builtins.str
     """schedule or manual."""
     triggered_by: _builtins.str
@@ -188,10 +192,20 @@ class TaskRun(_message.Message):
     duration_ms: _builtins.int
     result: _builtins.bytes
     error: _builtins.str
+    made_up: _builtins.bool
+    """It was due while nothing could run it, and was made up later."""
+    missed: _builtins.int
+    """Due times before scheduled_at that passed while nothing could run, and for which this run stands as well."""
+    attempts: _builtins.int
+    """How many workers have taken it on: more than one where a worker died or was stopped in the middle."""
     @_builtins.property
     def started(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def finished(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def scheduled_at(self) -> _timestamp_pb2.Timestamp:
+        """The due time that this run is for. None: triggered by hand."""
+
     def __init__(
         self,
         *,
@@ -204,10 +218,14 @@ class TaskRun(_message.Message):
         duration_ms: _builtins.int | None = ...,
         result: _builtins.bytes = ...,
         error: _builtins.str | None = ...,
+        scheduled_at: _timestamp_pb2.Timestamp | None = ...,
+        made_up: _builtins.bool = ...,
+        missed: _builtins.int = ...,
+        attempts: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_finished", b"_finished", "_triggered_by", b"_triggered_by", "duration_ms", b"duration_ms", "error", b"error", "finished", b"finished", "started", b"started", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_finished", b"_finished", "_scheduled_at", b"_scheduled_at", "_triggered_by", b"_triggered_by", "duration_ms", b"duration_ms", "error", b"error", "finished", b"finished", "scheduled_at", b"scheduled_at", "started", b"started", "triggered_by", b"triggered_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_finished", b"_finished", "_triggered_by", b"_triggered_by", "duration_ms", b"duration_ms", "error", b"error", "finished", b"finished", "id", b"id", "result", b"result", "started", b"started", "status", b"status", "trigger", b"trigger", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_error", b"_error", "_finished", b"_finished", "_scheduled_at", b"_scheduled_at", "_triggered_by", b"_triggered_by", "attempts", b"attempts", "duration_ms", b"duration_ms", "error", b"error", "finished", b"finished", "id", b"id", "made_up", b"made_up", "missed", b"missed", "result", b"result", "scheduled_at", b"scheduled_at", "started", b"started", "status", b"status", "trigger", b"trigger", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
@@ -215,6 +233,8 @@ class TaskRun(_message.Message):
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
     _WhichOneofReturnType__finished: _TypeAlias = _typing.Literal["finished"]  # noqa: Y015
     _WhichOneofArgType__finished: _TypeAlias = _typing.Literal["_finished", b"_finished"]  # noqa: Y015
+    _WhichOneofReturnType__scheduled_at: _TypeAlias = _typing.Literal["scheduled_at"]  # noqa: Y015
+    _WhichOneofArgType__scheduled_at: _TypeAlias = _typing.Literal["_scheduled_at", b"_scheduled_at"]  # noqa: Y015
     _WhichOneofReturnType__triggered_by: _TypeAlias = _typing.Literal["triggered_by"]  # noqa: Y015
     _WhichOneofArgType__triggered_by: _TypeAlias = _typing.Literal["_triggered_by", b"_triggered_by"]  # noqa: Y015
     @_typing.overload
@@ -223,6 +243,8 @@ class TaskRun(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error) -> _WhichOneofReturnType__error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__finished) -> _WhichOneofReturnType__finished | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduled_at) -> _WhichOneofReturnType__scheduled_at | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__triggered_by) -> _WhichOneofReturnType__triggered_by | None: ...
 

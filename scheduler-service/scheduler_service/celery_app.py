@@ -1,0 +1,68 @@
+"""Celery, as both sides see it: the application, its queue on Redis, and the one message there is.
+
+The message says that a task may have a run to be done. It carries no due time and no order: the ledger knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from celery import Celery
+
+from fastcms_common import redis_keys
+
+# The name of Celery's task; its one argument names ours.
+RUN = "scheduler.run"
+
+
+def broker_url(redis_url: str) -> str:
+    """`redis_url` as kombu writes it: Unix sockets have a scheme of their own there."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+
+
+def make_app(redis_url: str, visibility_timeout: int = 300) -> Celery:
+    """The Celery application: JSON only, no results, acknowledged late, all keys under one prefix."""
+    app = Celery("fastcms", set_as_current=False)
+    app.conf.update(
+        broker_url=broker_url(redis_url),
+        broker_transport_options={
+            "global_keyprefix": redis_keys.CELERY_PREFIX,
+            "visibility_timeout": visibility_timeout,
+            "unacked_restore_interval": min(10, visibility_timeout),
+            "unacked_restore_throttle": 1,
+            # Longer than the blocking read of a consumer, short enough for one who waits for a publish.
+            "socket_timeout": 5.0,
+            "socket_connect_timeout": 2.0,
+            "socket_keepalive": True,
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        accept_content=["json"],
+        task_serializer="json",
+        task_default_queue="runs",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        redbeat_redis_url=redis_url,
+        redbeat_redis_options={"socket_timeout": 5.0, "socket_connect_timeout": 2.0},
+        redbeat_key_prefix=redis_keys.REDBEAT_PREFIX,
+        timezone="UTC",
+        enable_utc=True,
+    )
+    return app
+
+
+def send(app: Celery, task: str, expires: float | None = None, **options: Any) -> None:
+    """Puts the message for `task` on the queue. Blocks. It is void after `expires` seconds."""
+    app.send_task(RUN, kwargs={"task": task}, expires=expires, retry=False, ignore_result=True, **options)

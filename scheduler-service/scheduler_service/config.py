@@ -1,0 +1,59 @@
+"""What scheduler-service and its workers are told at start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from fastcms_common.settings import ProcessSettings
+from scheduler_service.schedules import parse_interval
+
+# The name under which service and workers prove themselves to auth-service.
+SERVICE = "scheduler-service"
+
+
+def _interval(text: str) -> str:
+    return parse_interval(text).text
+
+
+IntervalText = Annotated[str, AfterValidator(_interval)]
+
+
+class SchedulerSettings(ProcessSettings):
+    """What the service and its workers share."""
+
+    # Seconds after which a worker that has not renewed its lease is taken for dead.
+    lease_seconds: float = Field(30.0, ge=0.2, le=3600)
+
+
+class ServiceSettings(SchedulerSettings):
+    """The ledger's own."""
+
+    # Intervals of the suite's tasks in place of those they come with, such as {"collect_metrics": "5m"}. What an admin
+    # sets by PATCH goes before.
+    task_intervals: dict[str, IntervalText] = Field(default_factory=dict)
+    # The shortest interval that an admin may set, in seconds.
+    min_interval_seconds: float = Field(10.0, ge=0.1)
+    # A run that starts this many seconds after its due time is marked as made up.
+    made_up_after_seconds: float = Field(60.0, gt=0)
+    # Workers that may die on one run before it is given up as failed.
+    max_attempts: int = Field(5, ge=1, le=100)
+    # The history of a task: days and number of runs that are kept.
+    run_history_days: float = Field(30.0, gt=0)
+    run_history_runs: int = Field(1000, ge=1)
+
+
+class WorkerSettings(SchedulerSettings):
+    """The worker's and the beat's own."""
+
+    # What this process is: both in the bare run; deployments scale them separately.
+    worker_role: Literal["both", "worker", "beat"] = "both"
+    # Tasks that run at the same time in this process.
+    worker_concurrency: int = Field(4, ge=1, le=64)
+    # Seconds between two looks of a beat at the schedules in the ledger, and at most between two ticks.
+    beat_seconds: float = Field(2.0, ge=0.1, le=60)
+    # Seconds after which a beat that has died is replaced by one that stands by.
+    beat_lock_seconds: float = Field(15.0, ge=0.5, le=600)
+    # Seconds after which a message that a dead worker had taken is delivered again.
+    visibility_timeout_seconds: int = Field(300, ge=1)

@@ -1,0 +1,72 @@
+"""The suite's own tasks: each beside its schedule and what it is for, each a thin call to an idempotent rpc.
+
+The rpc is the owner's; it says how much it did, and checks the fencing token so that a worker that was taken for dead
+changes nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+
+from fastcms.admin.v1 import ip_rules_pb2, ip_rules_pb2_grpc
+from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc
+
+# Seconds that the owner of a task has for it. Its lease is renewed meanwhile.
+DEADLINE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The channels by which tasks reach the services that own the work."""
+
+    auth: grpc.aio.Channel
+    admin: grpc.aio.Channel
+    collections: grpc.aio.Channel
+
+
+Call = Callable[[Services, int], Awaitable[dict[str, Any]]]
+"""Does the work, given the services and the fencing token; says how much it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemTask:
+    """A task of the suite. `interval` is the default; an admin may set another."""
+
+    name: str
+    interval: str
+    description: str
+    call: Call
+
+
+TASKS: dict[str, SystemTask] = {}
+
+
+def _task(interval: str, description: str) -> Callable[[Call], Call]:
+    def register(call: Call) -> Call:
+        name: str = call.__name__
+        TASKS[name] = SystemTask(name, interval, description, call)
+        return call
+
+    return register
+
+
+@_task("1h", "Drops sessions, refresh tokens and mailed tokens that have expired.")
+async def cleanup_expired_tokens(services: Services, fencing_token: int) -> dict[str, Any]:
+    identities = identities_pb2_grpc.IdentitiesServiceStub(services.auth)
+    answer = await identities.DeleteExpiredTokens(
+        identities_pb2.DeleteExpiredTokensRequest(fencing_token=fencing_token), timeout=DEADLINE
+    )
+    return {"deleted": answer.deleted}
+
+
+@_task("24h", "Drops the address rules whose time is over.")
+async def cleanup_expired_ip_rules(services: Services, fencing_token: int) -> dict[str, Any]:
+    rules = ip_rules_pb2_grpc.IpRulesServiceStub(services.admin)
+    answer = await rules.DeleteExpiredIpRules(
+        ip_rules_pb2.DeleteExpiredIpRulesRequest(fencing_token=fencing_token), timeout=DEADLINE
+    )
+    return {"deleted": answer.deleted}

@@ -1,0 +1,237 @@
+"""`python -m scheduler_service.worker`: a Celery worker and a RedBeat beat in one small process, or one of them.
+
+Threads: Celery's consumer is the main one; a few wait for runs (Celery's `threads` pool); one has the event loop in
+which all runs are done; one is the beat. Prefork would cost a process of 50 MiB for each run that may go on at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from types import FrameType
+from typing import Any, TypeVar
+
+import redis.exceptions
+from celery import Celery
+from celery.apps.worker import Worker
+from celery.exceptions import SecurityWarning
+from celery.worker import state
+
+from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
+from fastcms_common import logs
+from fastcms_common.channels import open_channel
+from fastcms_common.service_tokens import ServiceTokens, read_key
+from fastcms_common.settings import load, stop
+from fastcms_common.times import from_text
+from scheduler_service.beat import Beat, Plan, keep_time
+from scheduler_service.celery_app import RUN, make_app
+from scheduler_service.config import SERVICE, WorkerSettings
+from scheduler_service.executions import Executions
+from scheduler_service.jobs import work_with
+from scheduler_service.tasks import Services
+
+_ASK_SECONDS = 5.0
+# Of the time that a stopping process has, what is left for handing back what it could not finish.
+_HAND_BACK_SECONDS = 2.0
+
+T = TypeVar("T")
+
+log = logs.get_logger(__name__)
+
+
+class Background:
+    """An event loop in a thread of its own, for the rest of the process to call into."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="runs", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does `work` in the loop and waits for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begins `work` in the loop and does not wait for it; a signal handler may say so too."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class QuietWorker(Worker):  # type: ignore[misc]
+    """Celery's worker without its banner, with one way to stop: what runs is finished or handed back."""
+
+    when_stopping: Callable[[], None]
+
+    def on_start(self) -> None:
+        self.install_platform_tweaks(self)
+
+    def install_platform_tweaks(self, worker: Worker) -> None:
+        def stop_warmly(_: int, __: FrameType | None) -> None:
+            if state.should_stop is None:
+                state.should_stop = os.EX_OK
+                self.when_stopping()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop_warmly)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scheduler_service.worker", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--only", choices=("worker", "beat"), help="be one of the two (or WORKER_ROLE=worker, beat)")
+    only = parser.parse_args().only
+    settings = load(WorkerSettings)
+    role = only or settings.worker_role
+    logs.configure(settings, f"scheduler-{role if role != 'both' else 'worker'}")
+    _calm_libraries()
+    background = Background()
+    channels = background.call(_connect(settings))
+    app = make_app(settings.redis_url, settings.visibility_timeout_seconds)
+    beat = _beat(app, settings, background, channels) if role != "worker" else None
+    try:
+        if role == "beat":
+            _stand_alone(beat)
+        else:
+            _work(app, settings, background, channels, beat)
+    finally:
+        background.call(channels.close())
+        background.close()
+    log.info("stopped", role=role)
+
+
+class Channels:
+    """The connections of this process, made in the loop that uses them."""
+
+    def __init__(self, settings: WorkerSettings, key: bytes) -> None:
+        plain = open_channel(settings.auth_service)
+        tokens = ServiceTokens(SERVICE, key, plain)
+        targets = (settings.auth_service, settings.admin_service, settings.collections_service)
+        auth, admin, collections = (open_channel(target, tokens.get) for target in targets)
+        own = open_channel(settings.scheduler_service, tokens.get)
+        self.services = Services(auth, admin, collections)
+        self.ledger: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(own)
+        self._all = (plain, auth, admin, collections, own)
+
+    async def plans(self) -> list[Plan]:
+        """The schedules as the ledger has them."""
+        answer = await self.ledger.ListSchedules(ledger_pb2.ListSchedulesRequest(), timeout=_ASK_SECONDS)
+        return [
+            Plan(
+                task=one.task,
+                interval=one.interval,
+                anchor=from_text(one.anchor.ToJsonString()) if one.HasField("anchor") else None,
+                enabled=not one.disabled,
+                waiting=one.waiting,
+            )
+            for one in answer.schedules
+        ]
+
+    async def close(self) -> None:
+        for channel in self._all:
+            await channel.close()
+
+
+async def _connect(settings: WorkerSettings) -> Channels:
+    if settings.service_key_file is None:
+        stop("SERVICE_KEY_FILE: is needed to call the other services")
+    try:
+        return Channels(settings, read_key(settings.service_key_file))
+    except (OSError, ValueError) as error:
+        stop(f"SERVICE_KEY_FILE: {error}")
+
+
+def _beat(app: Celery, settings: WorkerSettings, background: Background, channels: Channels) -> Beat:
+    return Beat(app, lambda: background.call(channels.plans()), settings.beat_seconds, settings.beat_lock_seconds)
+
+
+def _stand_alone(beat: Beat | None) -> None:
+    """A beat by itself, until SIGTERM."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    if beat is not None:
+        keep_time(beat, stopping)
+
+
+def _work(app: Celery, settings: WorkerSettings, background: Background, channels: Channels, beat: Beat | None) -> None:
+    """A worker, with a beat beside it if one is given, until SIGTERM."""
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    executions = Executions(channels.ledger, work_with(channels.services), name)
+
+    @app.task(name=RUN)  # type: ignore[untyped-decorator]
+    def run(task: str, **_: Any) -> None:
+        try:
+            background.call(executions.drain(task))
+        except CancelledError:
+            log.info("run interrupted", task=task)
+
+    worker = QuietWorker(
+        app=app,
+        pool="threads",
+        concurrency=settings.worker_concurrency,
+        hostname=f"scheduler@{name}",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    stopping = threading.Event()
+    grace = max(0.0, settings.drain_seconds - _HAND_BACK_SECONDS)
+
+    def when_stopping() -> None:
+        stopping.set()
+        background.start(executions.stop(grace))
+
+    worker.when_stopping = when_stopping
+    clock = threading.Thread(target=keep_time, args=(beat, stopping), name="beat") if beat is not None else None
+    if clock is not None:
+        clock.start()
+    try:
+        worker.start()
+    finally:
+        stopping.set()
+        if clock is not None:
+            clock.join()
+    if worker.exitcode:
+        raise SystemExit(worker.exitcode)
+
+
+class _OneLine(logging.Filter):
+    """Celery and kombu tell of a broker that is away with a traceback, or over several lines. One line is enough."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = " ".join(record.getMessage().split()), None
+        if record.exc_info and isinstance(record.exc_info[1], OSError | redis.exceptions.RedisError):
+            record.exc_info = None
+        return True
+
+
+def _calm_libraries() -> None:
+    # Messages are JSON, so a worker that is root is no more dangerous than the rest of the suite as root is.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    # Celery logs Python's warnings; the one it has is of a default of Celery 6 that celery_app.py sets.
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
+    for name in ("celery", "kombu"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in (
+        "celery.worker.consumer.consumer",
+        "celery.worker.consumer",
+        "kombu.transport.redis",
+        "celery.app.trace",
+    ):
+        logging.getLogger(name).addFilter(_OneLine())
+
+
+if __name__ == "__main__":
+    main()
