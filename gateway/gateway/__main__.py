@@ -1,0 +1,133 @@
+"""The gateway as a process: `python -m gateway`. Wiring, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import tempfile
+from collections.abc import AsyncIterator
+from typing import cast
+
+import grpc.aio
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from fastcms.auth.v1 import keys_pb2, keys_pb2_grpc
+from fastcms_common import logs
+from fastcms_common.access import Authenticator
+from fastcms_common.channels import ServiceChannel
+from fastcms_common.redis_connection import connect
+from fastcms_common.serving import READY
+from fastcms_common.sessions import SessionGuard
+from fastcms_common.settings import load
+from fastcms_common.tokens import TokenVerifier
+from gateway.access_log import AccessLog
+from gateway.addresses import ClientAddresses
+from gateway.config import Settings
+from gateway.cors import Cors
+from gateway.dispatcher import compile_endpoints
+from gateway.edge import Edge
+from gateway.health import AliveEndpoint, ReadyEndpoint, redis_check, service_check
+from gateway.openapi import build_openapi
+from gateway.pages import build_pages
+from gateway.processes import adopt, end_with_parent, listen, serve_metrics, serve_metrics_of_workers
+from gateway.routes import PACKAGES, compile_routes, services_of
+
+NAME = "gateway"
+
+
+def application() -> Edge:
+    """The ASGI application of one worker. Called by uvicorn, inside the worker's event loop."""
+    settings = load(Settings)
+    logs.configure(settings, NAME)
+    if settings.gateway_workers > 1:
+        end_with_parent()
+
+    redis = connect(settings.redis_url)
+    sessions = SessionGuard(redis)
+    services = {name: ServiceChannel(getattr(settings, name)) for name in PACKAGES.values()}
+    keys = keys_pb2_grpc.KeysServiceStub(cast(grpc.aio.Channel, services["auth_service"]))
+
+    async def key_set() -> bytes:
+        answer = await keys.GetKeySet(keys_pb2.GetKeySetRequest())
+        return bytes(answer.data)
+
+    authenticator = Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions)
+    routes = compile_routes(service for package in PACKAGES for service in services_of(package))
+    dispatcher = compile_endpoints(
+        routes,
+        {package: services[name].raw for package, name in PACKAGES.items()},
+        authenticator,
+        body_limit=settings.max_body_bytes,
+        seconds=settings.call_seconds,
+    )
+    checks = {name.replace("_", "-"): service_check(channel.raw, READY) for name, channel in services.items()}
+    dispatcher.add("GET", AliveEndpoint())
+    dispatcher.add("GET", ReadyEndpoint({"redis": redis_check(redis), **checks}))
+    access_log = AccessLog(quiet=not settings.access_log)
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(sessions.watch()), asyncio.create_task(access_log.run())]
+        # What was made at start lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for channel in services.values():
+                await channel.close()
+            await redis.aclose()
+
+    return Edge(
+        dispatcher,
+        build_pages(build_openapi(routes)),
+        addresses=ClientAddresses(settings.proxies),
+        cors=Cors(settings.origins),
+        access_log=access_log,
+        body_limit=settings.max_body_bytes,
+        lifespan=lifespan,
+    )
+
+
+def main() -> None:
+    """Serves until SIGTERM or SIGINT, then lets requests in flight finish."""
+    settings = load(Settings)
+    logs.configure(settings, NAME)
+    workers = settings.gateway_workers
+    config = uvicorn.Config(
+        "gateway.__main__:application",
+        factory=True,
+        workers=workers,
+        loop="uvloop",
+        http="gateway.connections:GuardedProtocol",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=settings.max_header_bytes,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        timeout_worker_healthcheck=30,
+    )
+    socket = listen(settings.listen) if settings.listen_fd is None else adopt(settings.listen_fd)
+    if workers == 1:
+        if settings.metrics_listen:
+            serve_metrics(settings.metrics_listen)
+        uvicorn.Server(config).run(sockets=[socket])
+        return
+    with tempfile.TemporaryDirectory(prefix="fastcms-metrics-") as folder:
+        if settings.metrics_listen:
+            serve_metrics_of_workers(settings.metrics_listen, folder)
+        Multiprocess(config, sockets=[socket]).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""One route at work: the request as a message, the rpc, its answer as HTTP.
+
+Compiled at start, one endpoint per route. What differs from rpc to rpc is in the protos; nothing here does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, TypeVar
+
+import grpc
+import grpc.aio
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf import message_factory
+
+from fastcms.common.v1.options_pb2 import Access
+from fastcms_common.access import Authenticator
+from fastcms_common.channels import metadata_of
+from fastcms_common.context import RequestContext
+from fastcms_common.errors import DomainError, Unavailable
+from fastcms_common.wire import error_of_call
+from gateway import fields
+from gateway.answers import JSON, Answer, Header
+from gateway.binding import Binding
+from gateway.encoding import compile_encoder
+from gateway.requests import ClientGone, Request
+from gateway.routes import Route
+
+T = TypeVar("T")
+
+# Seconds after which a call that is still running is watched for its client going away.
+_WATCH_AFTER: Final = 0.05
+_ETAG: Final = "etag"
+# What may be kept by a browser is asked for anew each time; the rest is not kept at all.
+_REVALIDATE: Final[Header] = (b"cache-control", b"private, no-cache")
+DO_NOT_STORE: Final[Header] = (b"cache-control", b"no-store")
+
+
+class ServiceFailed(Exception):
+    """A service failed in a way that has no meaning for the caller: a defect, seen from here."""
+
+
+class RpcEndpoint:
+    """What all rpcs have in common: who calls, the messages, the answer."""
+
+    def __init__(self, route: Route, authenticator: Authenticator, body_limit: int) -> None:
+        self.template = route.template
+        self._route = route
+        self._access = route.access
+        self._authenticator = authenticator
+        self._binding = Binding(route, body_limit)
+        self._status = route.status
+        answer = route.rpc.output_type
+        self._answer_class = message_factory.GetMessageClass(answer)
+        self._passed_on = answer.full_name == fields.HTTP_BODY
+        self._encode = compile_encoder(answer, route.response_body) if not self._passed_on else None
+
+    async def _metadata(self, request: Request) -> Any:
+        """Finds out whether the caller may call, and what the call says about them."""
+        authorization = request.header(b"authorization")
+        request.token_sent = authorization is not None and self._access.caller != Access.CALLER_PUBLIC
+        caller, token = await self._authenticator.caller(self._access, authorization)
+        if caller is not None:
+            request.caller_id = caller.id
+        agent = request.header(b"user-agent")
+        context = RequestContext(
+            request_id=request.id, client_ip=request.client, user_agent=agent[:512] if agent else None
+        )
+        return metadata_of(context, token)
+
+    def _answer(self, request: Request, message: Any, trailing: Any) -> Answer:
+        etag = _etag_of(trailing)
+        headers: tuple[Header, ...] = (DO_NOT_STORE,) if etag is None else ((b"etag", etag), _REVALIDATE)
+        if etag is not None and request.method in ("GET", "HEAD") and _matches(request, etag):
+            return Answer(304, headers=headers)
+        if self._status == 204:
+            return Answer(204, headers=headers)
+        if self._encode is not None:
+            return Answer(self._status, self._encode(message), JSON, headers)
+        return Answer(self._status, message.data, content_type_of(message), headers)
+
+
+class UnaryEndpoint(RpcEndpoint):
+    """One message in, one message out."""
+
+    def __init__(
+        self, route: Route, channel: grpc.aio.Channel, authenticator: Authenticator, body_limit: int, seconds: float
+    ) -> None:
+        super().__init__(route, authenticator, body_limit)
+        self._seconds = seconds
+        self._stub = channel.unary_unary(
+            route.full_method,
+            request_serializer=message_factory.GetMessageClass(route.rpc.input_type).SerializeToString,
+            response_deserializer=self._answer_class.FromString,
+        )
+
+    async def answer(self, request: Request, segments: Sequence[str]) -> Answer:
+        metadata = await self._metadata(request)
+        message = await self._binding.message(request, segments)
+        call = self._stub(message, metadata=metadata, timeout=self._seconds)
+        return await watched(self._finish(request, call), call, request)
+
+    async def _finish(self, request: Request, call: Any) -> Answer:
+        try:
+            message = await call
+            return self._answer(request, message, await call.trailing_metadata())
+        except grpc.aio.AioRpcError as error:
+            raise failure_of(error) from error
+
+
+async def watched(work: Awaitable[T], call: Any, request: Request) -> T:
+    """The result of `work`, which waits for `call`. A client that goes away cancels the call: raises ClientGone."""
+    loop = asyncio.get_running_loop()
+    watcher: asyncio.Task[None] | None = None
+
+    def watch() -> None:
+        nonlocal watcher
+        watcher = loop.create_task(_cancel_when_gone(call, request))
+
+    # Most calls are done long before, and pay for a timer instead of a task.
+    timer = loop.call_later(_WATCH_AFTER, watch)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if watcher is not None and watcher.done() and not watcher.cancelled():
+            raise ClientGone from None
+        call.cancel()
+        raise
+    finally:
+        timer.cancel()
+        if watcher is not None:
+            watcher.cancel()
+
+
+async def _cancel_when_gone(call: Any, request: Request) -> None:
+    await request.gone()
+    call.cancel()
+
+
+def failure_of(error: grpc.aio.AioRpcError) -> DomainError | ServiceFailed:
+    """What a failed call means. A bare INTERNAL is a defect, or else a lost connection."""
+    code = error.code()
+    if code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS):
+        if "RST_STREAM" in (error.details() or ""):
+            return Unavailable("The connection to a service was lost.", reason="SERVICE_UNAVAILABLE")
+        return ServiceFailed(f"{code.name}: {error.details()}")
+    return error_of_call(error)
+
+
+def _etag_of(trailing: Any) -> bytes | None:
+    if trailing:
+        for key, value in trailing:
+            if key == _ETAG:
+                return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+    return None
+
+
+def _matches(request: Request, etag: bytes) -> bool:
+    """Whether If-None-Match names the tag, by weak comparison (RFC 9110, 13.1.2)."""
+    wanted = request.headers.get(b"if-none-match")
+    if wanted is None:
+        return False
+    tags = [tag.strip().removeprefix(b"W/") for tag in wanted.split(b",")]
+    return b"*" in tags or etag.removeprefix(b"W/") in tags
+
+
+def content_type_of(message: HttpBody) -> bytes:
+    return message.content_type.encode("latin-1", "replace") if message.content_type else JSON
