@@ -1,7 +1,7 @@
 """Acting as someone else: who may, for how long, and how it ends.
 
-A grant is a document; `running` makes it the only one of its admin and target. Its session in Redis is what gives it
-force, and ends by itself when the time is over.
+A grant is a document; each pair of admin and target has one seat, which the latest grant takes from the one before. The
+grant's session in Redis is what gives it force, and ends by itself when the time is over.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from datetime import timedelta
 from auth_service.access_tokens import AccessTokens
 from auth_service.models import Grant, Identity
 from auth_service.sessions import Sessions
-from auth_service.store import AuthStore, running_key
+from auth_service.store import AuthStore
 from fastcms_common import times
 from fastcms_common.context import Caller
-from fastcms_common.errors import Conflict, Denied, Malformed, NotFound, Unauthenticated, Unavailable
+from fastcms_common.errors import Conflict, Denied, Malformed, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.tokens import TokenVerifier
-
-# Rounds in which starts of the same pair outrun each other before one gives up.
-_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,8 @@ class Impersonations:
         grant = await self._grant(actor, target, duration, reason)
         await self._sessions.open_impersonation(target, actor.id, grant.id, duration)
         # Another start of the same pair may have ended the grant before there was a session to end with it.
-        if await self._store.running_grant(actor.id, target.id) != grant:
-            await self._sessions.end(grant.id, target.id)
+        if await self._store.seated(grant) != grant.id:
+            await self._end(grant)
             raise Conflict(
                 "Another impersonation of this user was started meanwhile.", reason="IMPERSONATION_SUPERSEDED"
             )
@@ -115,24 +112,21 @@ class Impersonations:
         return caller
 
     async def _grant(self, actor: Identity, target: Identity, duration: int, reason: str | None) -> Grant:
-        for _ in range(_ROUNDS):
-            before = await self._store.running_grant(actor.id, target.id)
-            if before is not None:
-                await self._end(before)
-            now = times.now()
-            grant = Grant(
-                id=new_id(),
-                actor_id=actor.id,
-                actor_email=actor.email,
-                target_id=target.id,
-                reason=reason,
-                started=times.to_text(now),
-                expires=times.to_text(now + timedelta(seconds=duration)),
-                running=running_key(actor.id, target.id),
-            )
-            if await self._store.add_grant(grant):
-                return grant
-        raise Unavailable("Too many impersonations of this user were started at once.", reason="IMPERSONATION_BUSY")
+        now = times.now()
+        grant = Grant(
+            id=new_id(),
+            actor_id=actor.id,
+            actor_email=actor.email,
+            target_id=target.id,
+            reason=reason,
+            started=times.to_text(now),
+            expires=times.to_text(now + timedelta(seconds=duration)),
+        )
+        await self._store.add_grant(grant)
+        before = await self._store.take_seat(grant)
+        if before is not None:
+            await self._end(before)
+        return grant
 
     async def _end(self, grant: Grant) -> Grant | None:
         # The session first: a crash in between leaves a grant that looks alive and can do nothing.

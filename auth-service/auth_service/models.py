@@ -96,8 +96,6 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     started: str
     expires: str
     ended: str | None = None
-    # "actor:target" while it runs, which makes it unique; null afterwards.
-    running: str | None = None
 
 
 def to_document(value: msgspec.Struct) -> dict[str, Any]:

@@ -42,12 +42,12 @@ SIGNING_KEYS = Table("signing_keys", (Index("kid", unique=True),))
 GRANTS = Table(
     "impersonations",
     (
-        Index("running", unique=True, name="running"),
         Index("actor_id"),
         Index(("target_id", ("started", -1)), name="target_started"),
     ),
     scalars=("ended", "expires"),
 )
+SEATS = Table("impersonation_seats")
 FENCES = Table("fences")
 
 
@@ -59,7 +59,7 @@ class AuthStore:
 
     async def prepare(self) -> None:
         """Makes the tables and indexes that are missing."""
-        for table in (IDENTITIES, SIGNING_KEYS, GRANTS, FENCES):
+        for table in (IDENTITIES, SIGNING_KEYS, GRANTS, SEATS, FENCES):
             await self.storage.ensure(table)
 
     async def ping(self) -> None:
@@ -155,22 +155,32 @@ class AuthStore:
 
     # -- impersonations -------------------------------------------------------------------------------------------
 
-    async def add_grant(self, grant: Grant) -> bool:
-        """False where the admin has a running one for the same person."""
-        try:
-            await self.storage.insert(GRANTS.name, to_document(grant))
-        except Duplicate:
-            return False
-        return True
+    async def add_grant(self, grant: Grant) -> None:
+        """Keeps a new grant."""
+        await self.storage.insert(GRANTS.name, to_document(grant))
+
+    async def take_seat(self, grant: Grant) -> Grant | None:
+        """Makes `grant` the one of its admin and target; the one that was so before, if it still is known."""
+        seat, change = _seat(grant), Change(set={"grant": grant.id})
+        while True:
+            before = await self.storage.update(SEATS.name, seat, change, returning="before")
+            if before is not None:
+                return await self.grant(before["grant"])
+            try:
+                await self.storage.insert(SEATS.name, {"id": seat, "grant": grant.id})
+            except Duplicate:
+                # Taken between the two questions: now there is something to take it from.
+                continue
+            return None
+
+    async def seated(self, grant: Grant) -> str | None:
+        """The id of the grant that now is the one of this grant's admin and target."""
+        seat = await self.storage.get(SEATS.name, _seat(grant))
+        return None if seat is None else seat["grant"]
 
     async def grant(self, session_id: str) -> Grant | None:
         """The grant of an impersonation session."""
         document = await self.storage.get(GRANTS.name, session_id)
-        return None if document is None else msgspec.convert(document, Grant)
-
-    async def running_grant(self, actor_id: str, target_id: str) -> Grant | None:
-        """The one that has not been ended, though it may have run out."""
-        document = await self.storage.first(GRANTS.name, eq("running", running_key(actor_id, target_id)))
         return None if document is None else msgspec.convert(document, Grant)
 
     async def active_grants(self, actor_id: str) -> list[Grant]:
@@ -187,7 +197,7 @@ class AuthStore:
 
     async def end_grant(self, session_id: str, ended: str) -> Grant | None:
         """Ends it; None where it was over already."""
-        change = Change(set={"ended": ended}, unset=["running"])
+        change = Change(set={"ended": ended})
         document = await self.storage.update(GRANTS.name, session_id, change, is_null("ended"))
         return None if document is None else msgspec.convert(document, Grant)
 
@@ -215,9 +225,8 @@ class AuthStore:
         return False
 
 
-def running_key(actor_id: str, target_id: str) -> str:
-    """What makes a running grant the only one of its pair."""
-    return f"{actor_id}:{target_id}"
+def _seat(grant: Grant) -> str:
+    return f"{grant.actor_id}:{grant.target_id}"
 
 
 def _identity(document: Document | None) -> Identity | None:
