@@ -14,6 +14,10 @@ import psutil
 import pytest
 import redis
 
+from fastcms_cli import data_folder
+from fastcms_cli.config import BadStart
+from fastcms_cli.data_folder import DataFolder
+from fastcms_cli.processes import Lifeline
 from tests.suite import Suite, start_suite, wait_until
 
 STAND_INS = str(Path(__file__).with_name("stand_ins"))
@@ -44,9 +48,9 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 def fails_to_start(data_dir: Path, **environment: str) -> str:
     """The one line that a run which cannot start leaves on its way out with exit code 2."""
-    suite = start_suite(data_dir, wait=False, PYTHONPATH=STAND_INS, **environment)
-    assert suite.process.wait(30) == 2
-    return suite.log.splitlines()[-1]
+    with start_suite(data_dir, wait=False, PYTHONPATH=STAND_INS, **environment) as run:
+        assert run.process.wait(30) == 2
+        return run.log.splitlines()[-1]
 
 
 @pytest.fixture
@@ -166,16 +170,23 @@ def test_killing_the_supervisor_together_with_its_lifeline_leaves_none_of_its_ch
             process.kill()
 
 
-def test_no_run_begins_in_a_folder_while_processes_of_a_killed_one_may_still_write_there(start_run: StartRun) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_the_lifeline_holds_the_folder_until_the_last_process_has_gone(start_run: StartRun) -> None:
     run = start_run()
-    family = run.family()
-    lifeline = next(process for process in family if "lifeline" in " ".join(process.cmdline()))
-    lifeline.suspend()
-    run.stop(signal.SIGKILL)
-    assert fails_to_start(run.data_dir).endswith("is in use by another run")
-    lifeline.resume()
-    wait_until(lambda: gone(family), "all of the family are gone", within=5)
-    assert start_run(run.data_dir).run_info()["ready"]
+    lifeline = next(process for process in run.family() if "lifeline" in " ".join(process.cmdline()))
+    held = [os.readlink(link) for link in Path(f"/proc/{lifeline.pid}/fd").iterdir()]
+    assert str(run.data_dir) in held
+
+
+def test_a_lifeline_alone_keeps_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_folder, "LOCK_PATIENCE", 0.0)
+    folder = DataFolder(tmp_path)
+    lifeline = Lifeline(held=(folder.lock_fd,))
+    folder.close()
+    with pytest.raises(BadStart, match="in use by another run"):
+        DataFolder(tmp_path)
+    lifeline.close()
+    DataFolder(tmp_path).close()
 
 
 def test_a_run_can_begin_right_after_the_one_before_it_was_killed(start_run: StartRun, tmp_path: Path) -> None:
