@@ -29,6 +29,7 @@ from gateway.cors import Cors
 from gateway.dispatcher import compile_endpoints
 from gateway.edge import Edge
 from gateway.health import AliveEndpoint, ReadyEndpoint, redis_check, service_check
+from gateway.ip_rules import IpRules
 from gateway.openapi import build_openapi
 from gateway.pages import build_pages
 from gateway.processes import adopt, end_with_parent, listen, serve_metrics, serve_metrics_of_workers
@@ -65,11 +66,13 @@ def application() -> Edge:
     checks = {name.replace("_", "-"): service_check(channel.raw, READY) for name, channel in services.items()}
     dispatcher.add("GET", AliveEndpoint())
     dispatcher.add("GET", ReadyEndpoint({"redis": redis_check(redis), **checks}))
+    ip_rules = IpRules(redis)
     access_log = AccessLog(quiet=not settings.access_log)
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(sessions.watch()), asyncio.create_task(access_log.run())]
+        await ip_rules.prepare()
+        tasks = [asyncio.create_task(work) for work in (sessions.watch(), ip_rules.watch(), access_log.run())]
         # What was made at start lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -91,6 +94,7 @@ def application() -> Edge:
         access_log=access_log,
         body_limit=settings.max_body_bytes,
         lifespan=lifespan,
+        admit=ip_rules.admit,
     )
 
 

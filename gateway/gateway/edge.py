@@ -47,7 +47,8 @@ log = get_logger(__name__)
 
 
 class Edge:
-    """The ASGI application. `pages` is what answers where the dispatcher has no such path."""
+    """The ASGI application. `pages` is what answers where the dispatcher has no such path; `admit` raises for a request
+    that may not come in at all."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Edge:
         access_log: AccessLog,
         body_limit: int,
         lifespan: Lifespan,
+        admit: Callable[[Request], None] = lambda request: None,
     ) -> None:
         self._dispatcher = dispatcher
         self._pages = pages
@@ -67,6 +69,7 @@ class Edge:
         self._access_log = access_log
         self._body_limit = body_limit
         self._lifespan = lifespan
+        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -95,6 +98,7 @@ class Edge:
 
     async def _answer(self, request: Request, scope: Scope, answering: _Answering) -> None:
         try:
+            self._admit(request)
             answer = self._cors.preflight(request) or await self._dispatcher.answer(request)
             if answer is None:
                 await self._page(request, scope, answering)
