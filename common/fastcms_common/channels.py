@@ -18,6 +18,7 @@ import grpc.aio
 
 from fastcms_common import context
 from fastcms_common.errors import TimedOut
+from fastcms_common.multiplex.client import MultiplexedChannel
 from fastcms_common.wire import error_of_call
 
 # Seconds.
@@ -80,8 +81,8 @@ def time_left(current: context.RequestContext) -> float:
 class ServiceChannel:
     """A gRPC channel with the manners above. `raw` is the channel beneath."""
 
-    def __init__(self, target: str, service_token: ServiceToken | None = None) -> None:
-        self.raw = grpc.aio.insecure_channel(target, options=OPTIONS)
+    def __init__(self, target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True) -> None:
+        self.raw = open_raw_channel(target, multiplex=multiplex)
         self._service_token = service_token
 
     async def _dressed(self) -> tuple[Metadata, float]:
@@ -130,9 +131,26 @@ class ServiceChannel:
         await self.raw.close()
 
 
-def open_channel(target: str, service_token: ServiceToken | None = None) -> grpc.aio.Channel:
+def open_channel(
+    target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True
+) -> grpc.aio.Channel:
     """A channel to `target` (host:port) for generated stubs. `service_token` gives this service's own token.
 
     Calls without a deadline of their own end when the current call does. Streams have none: they end when they end.
+    `multiplex` is the setting RPC_MULTIPLEX.
     """
-    return cast(grpc.aio.Channel, ServiceChannel(target, service_token))
+    return cast(grpc.aio.Channel, ServiceChannel(target, service_token, multiplex=multiplex))
+
+
+def open_raw_channel(target: str, *, multiplex: bool = True) -> grpc.aio.Channel:
+    """A channel to `target` (host:port) without manners: gRPC's own calls and errors, metadata by the caller.
+
+    With `multiplex` its unary calls share a stream, which changes nothing but their cost.
+    """
+    if multiplex:
+        return MultiplexedChannel(target, _open_plain)
+    return _open_plain(target)
+
+
+def _open_plain(target: str) -> grpc.aio.Channel:
+    return grpc.aio.insecure_channel(target, options=OPTIONS)

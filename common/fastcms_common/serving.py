@@ -31,12 +31,15 @@ from fastcms_common.context import RequestContext
 from fastcms_common.errors import DomainError, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.logs import get_logger
+from fastcms_common.multiplex.server import Multiplexer
 from fastcms_common.redis_connection import DOWN
 from fastcms_common.settings import ProcessSettings, stop
 from fastcms_common.validation import validate
 from fastcms_common.wire import DETAILS, status_of
 
 READY = "ready"
+# Calls on a stream keep a connection busy that is idle for gRPC: its own limit, a ping in five minutes, would end it.
+SERVER_OPTIONS = [*OPTIONS, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 10_000)]
 _READINESS_SECONDS = 0.5
 _CHECK_SECONDS = 2.0
 
@@ -77,7 +80,7 @@ async def serve(
     `ready` names what has to answer for the service to be ready. `background` runs beside the server and never ends by
     itself: should one fail, the process ends, to be started again.
     """
-    server = grpc.aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=SERVER_OPTIONS)
     registry = _Registry(authenticator)
     for add, servicer in services:
         add(servicer, registry)
@@ -88,6 +91,10 @@ async def serve(
     server.add_generic_rpc_handlers(registry.handlers())
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    multiplexer = Multiplexer()
+    registry.register_with(multiplexer)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, multiplexer)  # type: ignore[arg-type]
+    server.add_generic_rpc_handlers((multiplexer.handler(),))
     try:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError:
@@ -110,6 +117,7 @@ async def serve(
         await health_servicer.set(READY, health_pb2.HealthCheckResponse.NOT_SERVING)
         for task in tasks:
             task.cancel()
+        multiplexer.drain()
         await server.stop(settings.drain_seconds)
         await asyncio.gather(*tasks, return_exceptions=True)
         log.info("stopped", service=name)
@@ -190,6 +198,11 @@ class _Registry:
         return tuple(
             grpc.method_handlers_generic_handler(service, methods) for service, methods in self._services.items()
         )
+
+    def register_with(self, multiplexer: Multiplexer) -> None:
+        """Lets the same wrapped handlers be called on streams too."""
+        for service, methods in self._services.items():
+            multiplexer.add_registered_method_handlers(service, methods)
 
     @staticmethod
     def _access(service: str, method: str) -> Access:

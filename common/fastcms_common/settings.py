@@ -30,6 +30,8 @@ class ProcessSettings(BaseSettings):
     service_key_file: Path | None = None
     app_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://")
     token_issuer: str = "fastcms"
+    # Whether calls to other services share streams; what is served does not depend on it.
+    rpc_multiplex: bool = True
     log_format: Literal["console", "json"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     # Seconds that calls in flight get to finish after SIGTERM.
