@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -74,8 +73,6 @@ def _added(path: Path, amount: int | float, held: Any) -> int | float:
     if kind_of(held) != "number":
         raise Invalid.field(".".join(path), "is not a number")
     total: int | float = held + amount
-    if isinstance(total, float) and not math.isfinite(total):
-        raise Invalid.field(".".join(path), "would no longer be a finite number")
     if isinstance(total, int) and not INT_MIN <= total <= INT_MAX:
         raise Invalid.field(".".join(path), "would no longer be an integer of at most 64 bits")
     return total

@@ -26,6 +26,8 @@ Sort: TypeAlias = Sequence[tuple[str | Path, Direction]]
 PathLike: TypeAlias = "str | Path"
 
 Known = TypeVar("Known")
+# Half the distance between the largest two floats is about 1e292: a smaller step cannot lead beyond them.
+MAX_STEP = 1e290
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,99}$"
 
 
@@ -119,8 +121,10 @@ class Change:
     - `set`: the path gets the value; missing objects on the way are made. Invalid where the way is blocked by something
       that is not an object.
     - `unset`: the path is removed; nothing happens where it is missing.
-    - `inc`: adds a number; null or missing counts as 0. Invalid where it holds anything else, or leaves 64 bits.
+    - `inc`: adds a number (below 1e290 in size, so that no sum becomes infinite); null or missing counts as 0. Invalid
+      where it holds anything else, or leaves 64 bits.
     - `push`: appends the values to an array; null or missing counts as an empty one. Invalid where it holds no array.
+      No values are no change, here and below.
     - `add_to_set`: the same, for those values (single ones only) that the array does not hold yet.
     - `remove`: takes every element out that equals one of the values (single ones only). Null, missing: no change.
 
@@ -147,10 +151,9 @@ class Change:
         object.__setattr__(self, "set", {path_of(path): value for path, value in (set or {}).items()})
         object.__setattr__(self, "unset", tuple(path_of(path) for path in unset))
         object.__setattr__(self, "inc", {path_of(path): value for path, value in (inc or {}).items()})
-        object.__setattr__(self, "push", {path_of(path): tuple(items) for path, items in (push or {}).items()})
-        for name, given in (("add_to_set", add_to_set), ("remove", remove)):
-            items = {path_of(path): tuple(items) for path, items in (given or {}).items()}
-            object.__setattr__(self, name, items)
+        for name, given in (("push", push), ("add_to_set", add_to_set), ("remove", remove)):
+            lists = {path_of(path): tuple(items) for path, items in (given or {}).items()}
+            object.__setattr__(self, name, {path: items for path, items in lists.items() if items})
         self._check()
 
     @property
@@ -171,6 +174,8 @@ class Change:
         for path, amount in self.inc.items():
             if isinstance(amount, bool) or not isinstance(check_scalar(amount, ".".join(path)), int | float):
                 raise Invalid.field(".".join(path), "must be a number")
+            if abs(amount) >= MAX_STEP:
+                raise Invalid.field(".".join(path), "must be a smaller number")
         for path, items in self.push.items():
             check_value(list(items), ".".join(path), len(path) + 1)
         for path, items in (*self.add_to_set.items(), *self.remove.items()):
