@@ -1,8 +1,9 @@
 """Documents and paths as MongoDB keeps them.
 
 Keys are escaped so that none is an operator, a path or an array index: MongoDB reads `$set`, `a.b` and `0` in ways of
-its own. `%` introduces an escape: `%25 %24 %2E` for `% $ .` wherever they stand, `%3N` for the first digit of a key that
-is all digits, `%_` for the empty key, and `%5Fid` for a `_id` at the top, where `_id` itself is the document's `id`.
+its own. `%` introduces an escape: `%25 %24 %2E` for `% $ .` wherever they stand, `%3N` for the first digit of a key
+that is all digits, `%_` for the empty key, and `%5Fid` for a `_id` at the top, where `_id` itself is the document's
+`id`.
 """
 
 from __future__ import annotations
