@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import gc
 import tempfile
-from collections.abc import AsyncIterator
-from typing import cast
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, cast
 
 import grpc.aio
 import uvicorn
@@ -27,13 +27,13 @@ from gateway.addresses import ClientAddresses
 from gateway.config import Settings
 from gateway.cors import Cors
 from gateway.dispatcher import compile_endpoints
-from gateway.edge import Edge
-from gateway.health import AliveEndpoint, ReadyEndpoint, redis_check, service_check
+from gateway.edge import Admit, Edge, Lifespan
+from gateway.health import AliveEndpoint, Check, ReadyEndpoint, redis_check, service_check
 from gateway.ip_rules import IpRules
 from gateway.openapi import build_openapi
 from gateway.pages import build_pages
 from gateway.processes import adopt, end_with_parent, listen, serve_metrics, serve_metrics_of_workers
-from gateway.routes import PACKAGES, compile_routes, services_of
+from gateway.routes import PACKAGES, Route, compile_routes, services_of
 
 NAME = "gateway"
 
@@ -54,25 +54,12 @@ def application() -> Edge:
         answer = await keys.GetKeySet(keys_pb2.GetKeySetRequest())
         return bytes(answer.data)
 
-    authenticator = Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions)
-    routes = compile_routes(service for package in PACKAGES for service in services_of(package))
-    dispatcher = compile_endpoints(
-        routes,
-        {package: services[name].raw for package, name in PACKAGES.items()},
-        authenticator,
-        body_limit=settings.max_body_bytes,
-        seconds=settings.call_seconds,
-    )
-    checks = {name.replace("_", "-"): service_check(channel.raw, READY) for name, channel in services.items()}
-    dispatcher.add("GET", AliveEndpoint())
-    dispatcher.add("GET", ReadyEndpoint({"redis": redis_check(redis), **checks}))
     ip_rules = IpRules(redis)
-    access_log = AccessLog(quiet=not settings.access_log)
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await ip_rules.prepare()
-        tasks = [asyncio.create_task(work) for work in (sessions.watch(), ip_rules.watch(), access_log.run())]
+        tasks = [asyncio.create_task(work) for work in (sessions.watch(), ip_rules.watch())]
         # What was made at start lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -86,27 +73,54 @@ def application() -> Edge:
                 await channel.close()
             await redis.aclose()
 
-    return Edge(
-        dispatcher,
-        build_pages(build_openapi(routes)),
-        addresses=ClientAddresses(settings.proxies),
-        cors=Cors(settings.origins),
-        access_log=access_log,
-        body_limit=settings.max_body_bytes,
+    return build(
+        settings,
+        compile_routes(service for package in PACKAGES for service in services_of(package)),
+        {package: services[name].raw for package, name in PACKAGES.items()},
+        Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
+        checks={
+            "redis": redis_check(redis),
+            **{name.replace("_", "-"): service_check(channel.raw, READY) for name, channel in services.items()},
+        },
         lifespan=lifespan,
         admit=ip_rules.admit,
     )
 
 
-def main() -> None:
-    """Serves until SIGTERM or SIGINT, then lets requests in flight finish."""
-    settings = load(Settings)
-    logs.configure(settings, NAME)
-    workers = settings.gateway_workers
-    config = uvicorn.Config(
-        "gateway.__main__:application",
-        factory=True,
-        workers=workers,
+def build(
+    settings: Settings,
+    routes: Sequence[Route],
+    channels: Mapping[str, grpc.aio.Channel],
+    authenticator: Authenticator,
+    *,
+    checks: Mapping[str, Check],
+    lifespan: Lifespan,
+    admit: Admit,
+) -> Edge:
+    """The gateway for `routes`, with a channel for each of their proto packages."""
+    dispatcher = compile_endpoints(
+        routes, channels, authenticator, body_limit=settings.max_body_bytes, seconds=settings.call_seconds
+    )
+    dispatcher.add("GET", AliveEndpoint())
+    dispatcher.add("GET", ReadyEndpoint(checks))
+    return Edge(
+        dispatcher,
+        build_pages(build_openapi(routes)),
+        addresses=ClientAddresses(settings.proxies),
+        cors=Cors(settings.origins),
+        access_log=AccessLog(quiet=not settings.access_log),
+        body_limit=settings.max_body_bytes,
+        lifespan=lifespan,
+        admit=admit,
+    )
+
+
+def server_config(settings: Settings, app: Any, *, factory: bool = False) -> uvicorn.Config:
+    """How uvicorn serves `app`, which with several workers has to be the name of a factory."""
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        workers=settings.gateway_workers,
         loop="uvloop",
         http="gateway.connections:GuardedProtocol",
         ws="none",
@@ -121,8 +135,15 @@ def main() -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         timeout_worker_healthcheck=30,
     )
+
+
+def main() -> None:
+    """Serves until SIGTERM or SIGINT, then lets requests in flight finish."""
+    settings = load(Settings)
+    logs.configure(settings, NAME)
+    config = server_config(settings, "gateway.__main__:application", factory=True)
     socket = listen(settings.listen) if settings.listen_fd is None else adopt(settings.listen_fd)
-    if workers == 1:
+    if settings.gateway_workers == 1:
         if settings.metrics_listen:
             serve_metrics(settings.metrics_listen)
         uvicorn.Server(config).run(sockets=[socket])

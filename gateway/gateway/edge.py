@@ -6,6 +6,7 @@ in the access log. Every error that reaches this place becomes a problem documen
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -27,6 +28,8 @@ from gateway.requests import ClientGone, Message, Receive, Request, Scope, Send
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+Admit = Callable[[Request], None]
+"""Returns where a request may come in, raises DomainError where it may not."""
 
 # nginx's name for a client that did not wait. It is logged, nobody is there to read it.
 CLIENT_GONE: Final = 499
@@ -60,7 +63,7 @@ class Edge:
         access_log: AccessLog,
         body_limit: int,
         lifespan: Lifespan,
-        admit: Callable[[Request], None] = lambda request: None,
+        admit: Admit,
     ) -> None:
         self._dispatcher = dispatcher
         self._pages = pages
@@ -133,8 +136,11 @@ class Edge:
         await receive()
         try:
             async with self._lifespan():
+                writing = asyncio.create_task(self._access_log.run())
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
         except Exception as error:
             log.error("start or stop failed", exc_info=error)
             await send({"type": "lifespan.startup.failed", "message": type(error).__name__})
