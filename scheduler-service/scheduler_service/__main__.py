@@ -55,7 +55,7 @@ async def main() -> None:
     ledger = Ledger(store, watch, settings)
     history = History(store, settings)
     try:
-        await prepare(store, Catalog(store, TASKS, settings.task_intervals))
+        await prepare(store, Catalog(store, TASKS, settings))
         await serve(
             settings,
             SERVICE,

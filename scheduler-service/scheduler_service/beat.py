@@ -29,13 +29,15 @@ from celery.schedules import BaseSchedule
 from redbeat.decoder import RedBeatJSONDecoder, RedBeatJSONEncoder
 from redbeat.schedulers import RedBeatScheduler, RedBeatSchedulerEntry, get_redis
 
+from fastcms_common import redis_keys
 from fastcms_common.errors import DomainError
 from fastcms_common.logs import get_logger
-from scheduler_service.celery_app import RUN, send
+from scheduler_service.celery_app import QUEUE, RUN, send
 from scheduler_service.schedules import parse_interval
 
-# Seconds after which a message is void: by then a task that still waits has got another.
-_EXPIRES = 60.0
+# Messages on the queue from which on it is not made longer: nobody reads it, and who comes back is reminded. (Celery's
+# own way, messages that expire, would have the clocks of two machines agree.)
+_FULL = 200
 # Seconds after which a task that still waits gets another message, at first and at most.
 _REMIND_FIRST, _REMIND_LAST = 4.0, 60.0
 
@@ -211,7 +213,6 @@ class Beat(RedBeatScheduler):  # type: ignore[misc]
             task=RUN,
             schedule=schedule,
             kwargs={"task": plan.task},
-            options={"expires": _EXPIRES},
             last_run_at=schedule.now(),
             app=self.app,
         )
@@ -235,8 +236,9 @@ class Beat(RedBeatScheduler):  # type: ignore[misc]
         return SlotEntry(app=self.app, **{**fields, "last_run_at": last or self.app.now()})
 
     def _send(self, task: str) -> None:
-        send(self.app, task, _EXPIRES)
-        log.debug("due", task=task)
+        if get_redis(self.app).llen(redis_keys.CELERY_PREFIX + QUEUE) < _FULL:
+            send(self.app, task)
+            log.debug("message sent", task=task)
 
 
 def keep_time(beat: Beat, stopping: threading.Event) -> None:

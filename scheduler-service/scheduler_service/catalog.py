@@ -8,6 +8,7 @@ from datetime import datetime
 from fastcms_common.logs import get_logger
 from fastcms_common.times import from_text, to_text
 from fastcms_common.times import now as wall_clock
+from scheduler_service.config import ServiceSettings
 from scheduler_service.models import Task
 from scheduler_service.schedules import parse_interval
 from scheduler_service.store import LedgerStore
@@ -31,12 +32,12 @@ class Catalog:
         self,
         store: LedgerStore,
         tasks: Mapping[str, SystemTask],
-        intervals: Mapping[str, str],
+        settings: ServiceSettings,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._store = store
         self._tasks = tasks
-        self._intervals = intervals
+        self._settings = settings
         self._clock = clock
 
     async def install(self) -> None:
@@ -48,7 +49,7 @@ class Catalog:
                 await self._store.remove_task(task)
 
     async def _install(self, system: SystemTask) -> None:
-        interval = self._intervals.get(system.name, system.interval)
+        interval = self._settings.task_intervals.get(system.name, system.interval)
         while True:
             task = await self._store.task(system.name)
             if task is None:

@@ -5,7 +5,6 @@ The message says that a task may have a run to be done. It carries no due time a
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
@@ -14,6 +13,7 @@ from fastcms_common import redis_keys
 
 # The name of Celery's task; its one argument names ours.
 RUN = "scheduler.run"
+QUEUE = "runs"
 
 
 def broker_url(redis_url: str) -> str:
@@ -44,7 +44,7 @@ def make_app(redis_url: str, visibility_timeout: int = 300) -> Celery:
         broker_connection_max_retries=None,
         accept_content=["json"],
         task_serializer="json",
-        task_default_queue="runs",
+        task_default_queue=QUEUE,
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -63,6 +63,6 @@ def make_app(redis_url: str, visibility_timeout: int = 300) -> Celery:
     return app
 
 
-def send(app: Celery, task: str, expires: float | None = None, **options: Any) -> None:
-    """Puts the message for `task` on the queue. Blocks. It is void after `expires` seconds."""
-    app.send_task(RUN, kwargs={"task": task}, expires=expires, retry=False, ignore_result=True, **options)
+def send(app: Celery, task: str) -> None:
+    """Puts the message for `task` on the queue. Blocks."""
+    app.send_task(RUN, kwargs={"task": task}, retry=False, ignore_result=True)

@@ -64,9 +64,20 @@ class Background:
         asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
+        self.call(_finish_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _finish_tasks() -> None:
+    """Lets what closing has set off (gRPC ends its calls in tasks of its own) come to its end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        _, left = await asyncio.wait(tasks, timeout=1.0)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 class QuietWorker(Worker):  # type: ignore[misc]
@@ -76,6 +87,10 @@ class QuietWorker(Worker):  # type: ignore[misc]
 
     def on_start(self) -> None:
         self.install_platform_tweaks(self)
+
+    def setup_logging(self, colorize: bool | None = None) -> bool:
+        # Logs are what logs.configure made them.
+        return False
 
     def install_platform_tweaks(self, worker: Worker) -> None:
         def stop_warmly(_: int, __: FrameType | None) -> None:
@@ -220,8 +235,6 @@ class _OneLine(logging.Filter):
 def _calm_libraries() -> None:
     # Messages are JSON, so a worker that is root is no more dangerous than the rest of the suite as root is.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    # Celery logs Python's warnings; the one it has is of a default of Celery 6 that celery_app.py sets.
-    logging.getLogger("py.warnings").setLevel(logging.ERROR)
     for name in ("celery", "kombu"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in (
