@@ -43,7 +43,7 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class FieldRule:
     """What one field's values are held to."""
 
     field: FieldDefinition
@@ -67,6 +67,11 @@ class _Rule:
         return converted if self.check is None else self.check(converted)
 
 
+def rule_of(field: FieldDefinition) -> FieldRule:
+    """What the values of a field are held to."""
+    return FieldRule(field, json_type(field), check_of(field), sentence(field))
+
+
 def _why(value: Any, otherwise: str) -> str:
     """A sentence for values that no field takes, else the field's own."""
     try:
@@ -83,7 +88,7 @@ class Validator:
         own = [field for field in collection.fields if field.type != "autodate"]
         if collection.type == "auth":
             own.append(EMAIL_VISIBILITY)
-        self._rules = {field.name: _Rule(field, json_type(field), check_of(field), sentence(field)) for field in own}
+        self._rules = {field.name: rule_of(field) for field in own}
         self._fixed = {field.name for field in (*collection.system_fields, *collection.fields)} - self._rules.keys()
         data = msgspec.defstruct(
             "Data", [_member(rule) for rule in self._rules.values()], forbid_unknown_fields=True, rename=self._names()
@@ -206,7 +211,7 @@ class Validator:
         return data, body.get("id"), errors
 
 
-def _member(rule: _Rule) -> tuple[str, Any] | tuple[str, Any, Any]:
+def _member(rule: FieldRule) -> tuple[str, Any] | tuple[str, Any, Any]:
     # Nulls and required fields without a value are left to msgspec to refuse; the slow way then names them.
     if rule.field.required and rule.field.default is None:
         return rule.field.id, rule.type
@@ -218,7 +223,7 @@ def _steps(field: FieldDefinition) -> bool:
     return field.type == "number" or field.many
 
 
-def _step(rule: _Rule, value: Any) -> Any:
+def _step(rule: FieldRule, value: Any) -> Any:
     """What a `+` or `-` adds or takes: a number, or a list of values (a single one counts as a list of one)."""
     if rule.field.many:
         items = value if isinstance(value, list) else [value]

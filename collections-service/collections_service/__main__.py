@@ -1,0 +1,88 @@
+"""collections-service: wiring, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+from google.api.httpbody_pb2 import HttpBody
+
+from collections_service.catalog import Catalog
+from collections_service.config import NAME, Settings
+from collections_service.events import CollectionEvents
+from collections_service.records import Records
+from collections_service.relations import Relations
+from collections_service.schemas import Schemas
+from collections_service.servicer import CollectionsServicer, RecordsServicer
+from collections_service.store import CollectionStore
+from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
+from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
+from fastcms.collections.v1.collections_pb2_grpc import add_CollectionsServiceServicer_to_server
+from fastcms.collections.v1.records_pb2_grpc import add_RecordsServiceServicer_to_server
+from fastcms_common import logs
+from fastcms_common.access import Authenticator
+from fastcms_common.audit import AuditLog
+from fastcms_common.channels import open_channel
+from fastcms_common.errors import Unavailable
+from fastcms_common.redis_connection import connect
+from fastcms_common.serving import run, serve
+from fastcms_common.sessions import SessionGuard
+from fastcms_common.settings import load
+from fastcms_common.storage import open_store
+from fastcms_common.tokens import TokenVerifier
+
+_RETRY_SECONDS = 0.5
+
+log = logs.get_logger(__name__)
+
+
+async def main(settings: Settings) -> None:
+    redis = connect(settings.redis_url)
+    store = CollectionStore(await open_store(settings.storage_url, "collections"))
+    auth = open_channel(settings.auth_service)
+    keys, guard = KeysServiceStub(auth), SessionGuard(redis)
+    catalog = Catalog(store, redis)
+    events = CollectionEvents(redis)
+    relations = Relations(store, events)
+    schemas = Schemas(store, catalog, relations, events, AuditLog(redis))
+    records = Records(store, catalog, relations, events)
+
+    async def key_set() -> bytes:
+        answer: HttpBody = await keys.GetKeySet(GetKeySetRequest())
+        return bytes(answer.data)
+
+    async def redis_answers() -> None:
+        await redis.ping()
+
+    try:
+        await _prepare(store)
+        await serve(
+            settings,
+            NAME,
+            [
+                (add_CollectionsServiceServicer_to_server, CollectionsServicer(schemas)),
+                (add_RecordsServiceServicer_to_server, RecordsServicer(records)),
+            ],
+            Authenticator(TokenVerifier(key_set, settings.token_issuer), guard),
+            ready={"redis": redis_answers, "storage": store.ping},
+            background=[guard.watch(), catalog.watch()],
+        )
+    finally:
+        await auth.close()
+        await store.close()
+        await redis.aclose()
+
+
+async def _prepare(store: CollectionStore) -> None:
+    """Makes the tables; waits for storage as long as it takes."""
+    while True:
+        try:
+            return await store.prepare()
+        except Unavailable as error:
+            log.warning("waiting", error=error.detail)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+if __name__ == "__main__":
+    process_settings = load(Settings)
+    logs.configure(process_settings, NAME)
+    run(main(process_settings))

@@ -1,0 +1,177 @@
+"""The schemas that this process knows, held in step with every other process.
+
+A snapshot of all collections is kept and replaced as a whole, so that whatever is read from it fits together. A change
+is announced on a Redis channel after it was stored and before its maker gets an answer; each process then reads anew.
+While the channel has not been heard from, nothing is taken from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+
+from redis.asyncio import Redis
+
+from collections_service.models import RULES, Collection, FieldDefinition, RuleName
+from collections_service.rules.bound import Bound
+from collections_service.rules.errors import ExpressionError
+from collections_service.rules.parser import parse
+from collections_service.rules.types import Scope, check
+from collections_service.store import CollectionStore
+from collections_service.validation import Validator
+from fastcms_common import redis_keys
+from fastcms_common.errors import NotFound
+from fastcms_common.logs import get_logger
+from fastcms_common.redis_connection import DOWN, redis_errors
+
+# Seconds without a sign of life of the channel after which it counts as lost.
+SILENCE = 1.0
+_PING_EVERY = 0.25
+
+log = get_logger(__name__)
+
+
+class Snapshot:
+    """All collections at one moment."""
+
+    def __init__(self, collections: Iterable[Collection], validators: Mapping[tuple[str, int], Validator]) -> None:
+        self._by_id = {collection.id: collection for collection in collections}
+        self._by_name = {collection.name: collection for collection in self._by_id.values()}
+        self._validators = dict(validators)
+        self._rules: dict[tuple[str, RuleName], Bound | None] = {}
+
+    def named(self, name: str) -> Collection | None:
+        return self._by_name.get(name)
+
+    def with_id(self, id: str) -> Collection | None:
+        return self._by_id.get(id)
+
+    def all(self) -> Iterable[Collection]:
+        return self._by_id.values()
+
+    def find(self, name_or_id: str) -> Collection:
+        """The collection that a path word means. NotFound."""
+        found = self._by_name.get(name_or_id) or self._by_id.get(name_or_id)
+        if found is None:
+            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
+        return found
+
+    @cached_property
+    def referrers(self) -> Mapping[str, list[tuple[Collection, FieldDefinition]]]:
+        """The relations that point to each collection, by its id."""
+        found: dict[str, list[tuple[Collection, FieldDefinition]]] = {}
+        for collection in self._by_id.values():
+            for field in collection.relations:
+                found.setdefault(field.collection or "", []).append((collection, field))
+        return found
+
+    def validator(self, collection: Collection) -> Validator:
+        """The compiled validator of a collection."""
+        key = (collection.id, collection.version)
+        if key not in self._validators:
+            self._validators[key] = Validator(collection)
+        return self._validators[key]
+
+    def rule(self, collection: Collection, rule: RuleName) -> Bound | None:
+        """A rule that is an expression, checked; None, which lets nobody in, where it no longer fits the schemas."""
+        key = (collection.id, rule)
+        if key not in self._rules:
+            try:
+                self._rules[key] = check(parse(collection.rules[rule] or ""), Scope(collection, self, rule))
+            except ExpressionError as error:
+                log.error("rule does not fit", collection=collection.name, rule=rule, error=error.message)
+                self._rules[key] = None
+        return self._rules[key]
+
+    def with_collection(self, collection: Collection) -> Snapshot:
+        """The collections as they would be with this one in the place of that of the same id."""
+        return Snapshot({**self._by_id, collection.id: collection}.values(), {})
+
+    def validators(self) -> Mapping[tuple[str, int], Validator]:
+        """What is compiled already and still in use."""
+        in_use = {(collection.id, collection.version) for collection in self._by_id.values()}
+        return {key: validator for key, validator in self._validators.items() if key in in_use}
+
+
+class Catalog:
+    """The current snapshot. `watch()` has to run for it to be kept in memory."""
+
+    def __init__(self, store: CollectionStore, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._redis = redis
+        self._clock = clock
+        self._snapshot: Snapshot | None = None
+        self._changes = 0
+        self._heard = float("-inf")
+        self._reading: asyncio.Task[Snapshot] | None = None
+
+    async def current(self) -> Snapshot:
+        """All collections as they are now."""
+        if self._snapshot is not None and self._clock() - self._heard < SILENCE:
+            return self._snapshot
+        return await self.reload()
+
+    async def reload(self) -> Snapshot:
+        """Reads all collections. Calls that come while a read has not yet begun share it."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        return await asyncio.shield(self._reading)
+
+    async def fresh(self) -> Snapshot:
+        """Reads all collections after everything that was stored before this call."""
+        self.forget()
+        return await self.reload()
+
+    async def _read(self) -> Snapshot:
+        changes = self._changes
+        known = self._snapshot.validators() if self._snapshot is not None else {}
+        snapshot = Snapshot(await self._store.collections(), known)
+        # A read that raced with a change is good for those who asked before it and is not kept.
+        if changes == self._changes:
+            self._snapshot = snapshot
+        return snapshot
+
+    def forget(self) -> None:
+        """Takes note that a collection has changed."""
+        self._changes += 1
+        self._snapshot = None
+        self._reading = None
+
+    async def announce(self, collection_id: str) -> None:
+        """Tells every process that a collection has changed. Unavailable where Redis cannot be told."""
+        self.forget()
+        with redis_errors():
+            await self._redis.publish(redis_keys.COLLECTIONS_CHANGED, collection_id)
+
+    async def watch(self) -> None:
+        """Listens for changes until it is cancelled; a lost connection is opened again."""
+        while True:
+            try:
+                await self._listen()
+            except DOWN as error:
+                log.warning("announcements of collections lost", error=type(error).__name__)
+            self._heard = float("-inf")
+            self.forget()
+            await asyncio.sleep(_PING_EVERY)
+
+    async def _listen(self) -> None:
+        async with self._redis.pubsub() as pubsub:
+            await pubsub.subscribe(redis_keys.COLLECTIONS_CHANGED)
+            pinged = 0.0
+            while True:
+                if self._clock() - pinged >= _PING_EVERY:
+                    await pubsub.ping()
+                    pinged = self._clock()
+                message = await pubsub.get_message(timeout=_PING_EVERY)
+                if message is None:
+                    continue
+                # What comes in was sent after all announcements before it: until then there were none.
+                if message["type"] == "message":
+                    self.forget()
+                elif message["type"] in ("pong", "subscribe"):
+                    self._heard = self._clock()
+
+
+__all__ = ["RULES", "Catalog", "Snapshot"]

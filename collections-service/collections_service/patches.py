@@ -1,0 +1,104 @@
+"""A checked change of a record as one atomic step of storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from collections_service.models import REVISION, UPDATED, Collection, FieldDefinition
+from collections_service.relations import new_revision
+from collections_service.rules.combine import conjunction
+from collections_service.validation import Patch, Sign
+from fastcms_common.errors import FieldError, Invalid
+from fastcms_common.storage import ALL, Change, Compare, Document, Field, Or, Query, Value, ge, is_null, le
+from fastcms_common.storage.values import INT_MAX, INT_MIN
+
+
+@dataclass
+class Step:
+    """The change, and what has to hold of the record at the moment it is made for its limits to be kept."""
+
+    change: Change
+    where: Query
+    # The whole new values of what is set and of the lists and numbers that are stepped, as far as `doc` tells.
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def step_of(collection: Collection, patch: Patch, doc: Document, moment: str) -> Step:
+    """What the patch does to a record that was last seen as `doc`. Invalid where a limit would be broken."""
+    values: dict[str, Any] = {key: value for key, value in patch.values.items() if value is not None}
+    unset = [(key,) for key, value in patch.values.items() if value is None]
+    values |= {item.id: moment for item in collection.fields if item.type == "autodate" and item.on_update}
+    stamped = {**values, UPDATED: moment, REVISION: new_revision()}
+    inc: dict[str, int | float] = {}
+    add: dict[str, list[Any]] = {}
+    remove: dict[str, list[Any]] = {}
+    conditions: list[Query] = []
+    errors: list[FieldError] = []
+    for item, sign, amount in patch.steps:
+        if item.many:
+            (add if sign == "+" else remove)[item.id] = amount
+            values[item.id], condition = _list_step(item, sign, amount, doc, errors)
+        else:
+            inc[item.id] = amount if sign == "+" else -amount
+            values[item.id], condition = _number_step(item, inc[item.id], doc, errors)
+        conditions.append(condition)
+    if errors:
+        raise Invalid(errors)
+    change = Change(set=stamped, unset=unset, inc=inc, add_to_set=add, remove=remove)
+    return Step(change, conjunction(conditions), values)
+
+
+def _number_step(
+    item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]
+) -> tuple[int | float, Query]:
+    """The sum, and the condition under which it stays inside the field's bounds whatever others do meanwhile."""
+    held = doc.get(item.id)
+    total = (held or 0) + amount
+    low, high = item.min, item.max
+    if isinstance(total, int) and not INT_MIN <= total <= INT_MAX:
+        errors.append(FieldError(f"data.{item.name}", "would have more than 64 bits"))
+    elif low is not None and total < low:
+        errors.append(FieldError(f"data.{item.name}", f"would be below {low:g}"))
+    elif high is not None and total > high:
+        errors.append(FieldError(f"data.{item.name}", f"would be above {high:g}"))
+    if low is None and high is None:
+        return total, ALL
+    inside = conjunction(
+        ([ge((item.id,), _exact(low) - amount)] if low is not None else [])
+        + ([le((item.id,), _exact(high) - amount)] if high is not None else [])
+    )
+    # A record without a value counts as 0: the sum is then the amount itself.
+    fits = (low is None or amount >= low) and (high is None or amount <= high)
+    return total, Or(inside, is_null((item.id,))) if fits else inside
+
+
+def _exact(bound: float) -> int | float:
+    return int(bound) if bound.is_integer() else bound
+
+
+def _list_step(
+    item: FieldDefinition, sign: Sign, amount: list[Any], doc: Document, errors: list[FieldError]
+) -> tuple[list[Any], Query]:
+    """The list, and the condition under which it keeps its limits whatever others do meanwhile."""
+    held = list(doc.get(item.id) or [])
+    most = item.max_select or 1
+    if sign == "+":
+        result = held + [value for value in amount if value not in held]
+        if len(result) > most:
+            errors.append(FieldError(f"data.{item.name}", f"would have more than {most} values"))
+        room = le(Field((item.id,), length=True), most - len(amount))
+        # Near the limit it depends on which values are there already: the list has to be the one that was looked at.
+        return result, Or(room, _same_list(item, held))
+    result = [value for value in held if value not in amount]
+    if item.required and not result:
+        errors.append(FieldError(f"data.{item.name}", "must keep at least one value"))
+    return result, _same_list(item, held) if item.required else ALL
+
+
+def _same_list(item: FieldDefinition, held: list[Any]) -> Query:
+    """The field holds exactly these values."""
+    if not held:
+        return Or(is_null((item.id,)), Compare(Field((item.id,), length=True), "=", Value(0)))
+    present: list[Query] = [Compare(Field((item.id,)), "=", Value(value), any=True) for value in held]
+    return conjunction([Compare(Field((item.id,), length=True), "=", Value(len(held))), *present])

@@ -1,0 +1,327 @@
+"""Records: created, read, listed, changed, deleted, each judged by the rules of its collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from collections_service.catalog import Catalog
+from collections_service.events import CollectionEvents
+from collections_service.expansion import Expansion
+from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection
+from collections_service.paging import cursor_of, order_of, position_of
+from collections_service.patches import step_of
+from collections_service.policy import Session, not_found
+from collections_service.preconditions import if_match, require
+from collections_service.relations import Relations, new_revision
+from collections_service.rendering import View, view
+from collections_service.rules.combine import conjunction
+from collections_service.rules.compile import Compiler
+from collections_service.rules.errors import ExpressionError, invalid
+from collections_service.rules.parser import parse
+from collections_service.rules.types import Scope, check
+from collections_service.store import CollectionStore
+from collections_service.validation import NewRecord, Patch
+from fastcms_common import times
+from fastcms_common.errors import Conflict, Denied, FieldError, Invalid
+from fastcms_common.ids import new_id
+from fastcms_common.storage import ALL, NONE, Document, Duplicate, Query, eq, matches, position
+
+# How often a change is tried again that others keep getting ahead of.
+_ATTEMPTS = 20
+PER_PAGE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a caller may choose about an answer: `expand` and `fields` as they came."""
+
+    expand: str = ""
+    fields: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a list is asked for."""
+
+    page: int = 1
+    per_page: int = PER_PAGE
+    filter: str = ""
+    sort: str = ""
+    skip_total: bool = False
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A record for JSON, with its ETag where it stands for nothing but the record."""
+
+    body: Any
+    etag: str | None = None
+
+
+class Records:
+    """What may be done to records."""
+
+    def __init__(
+        self, store: CollectionStore, catalog: Catalog, relations: Relations, events: CollectionEvents
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._relations = relations
+        self._events = events
+
+    async def open(self, name: str, method: str, query: Mapping[str, str]) -> tuple[Collection, Session]:
+        """The collection of a path and the call about it. NotFound."""
+        snapshot = await self._catalog.current()
+        if snapshot.named(name) is None and snapshot.with_id(name) is None:
+            # It may have been made a moment ago, elsewhere.
+            snapshot = await self._catalog.fresh()
+        collection = snapshot.find(name)
+        await self._store.ensure_table(collection)
+        return collection, Session(self._store, snapshot, method, query)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def get(self, collection: Collection, session: Session, id: str, shown: Shown) -> Answer:
+        """One record. NotFound where there is none, and where the caller may not view it."""
+        looks = self._view(collection, session, shown)
+        expansion = Expansion(session, collection, shown.expand)
+        doc = await self._visible(collection, session, id)
+        if doc is None:
+            raise not_found()
+        return await self._answer(looks, expansion, doc)
+
+    async def _visible(self, collection: Collection, session: Session, id: str) -> Document | None:
+        """The record, if the caller may view it: the rule is held against the very document that is answered."""
+        doc = await self._store.get(collection, id) if _is_id(id) else None
+        if doc is None or session.sees_all:
+            return doc
+        return doc if matches(await session.allowed(collection, "view", [doc]), doc) else None
+
+    def _view(self, collection: Collection, session: Session, shown: Shown) -> View:
+        return view(collection, session.caller, session.sees_all, shown.fields)
+
+    @staticmethod
+    async def _answer(looks: View, expansion: Expansion, doc: Document) -> Answer:
+        if expansion.empty:
+            return Answer(looks.shown(doc), looks.etag(doc))
+        (expand,) = await expansion.of([doc])
+        return Answer(looks.shown(doc, expand))
+
+    async def list(self, collection: Collection, session: Session, asked: Listing, shown: Shown) -> Answer:
+        """One page of the records that the caller may list and that match the filter."""
+        looks = self._view(collection, session, shown)
+        expansion = Expansion(session, collection, shown.expand)
+        order = order_of(collection, asked.sort, sees_all=session.sees_all)
+        after = position_of(asked.cursor, collection, order) if asked.cursor else None
+        if after is not None and asked.page != 1:
+            raise Invalid.field("page", "does not go with a cursor")
+        if session.closed(collection, "list"):
+            session.refuse()
+        where = conjunction([await session.allowed(collection, "list"), await self._filter(collection, session, asked)])
+        offset = (asked.page - 1) * asked.per_page
+        docs: list[Document] = []
+        if where != NONE:
+            docs = await self._store.find(
+                collection, where, sort=order, limit=asked.per_page + 1, offset=offset, after=after
+            )
+        more, docs = len(docs) > asked.per_page, docs[: asked.per_page]
+        total = None
+        if not asked.skip_total and after is None:
+            # The last page tells the total by itself.
+            known = not more and (docs or offset == 0)
+            total = offset + len(docs) if known else await self._count(collection, where)
+        expansions = [None] * len(docs) if expansion.empty else await expansion.of(docs)
+        return Answer(
+            {
+                "items": [looks.shown(doc, expand) for doc, expand in zip(docs, expansions, strict=True)],
+                "total": total,
+                "page": asked.page,
+                "per_page": asked.per_page,
+                "total_pages": None if total is None else -(-total // asked.per_page),
+                "next_cursor": cursor_of(position(docs[-1], order), collection, order) if more else None,
+            }
+        )
+
+    async def _count(self, collection: Collection, where: Query) -> int:
+        return 0 if where == NONE else await self._store.count(collection, where)
+
+    async def _filter(self, collection: Collection, session: Session, asked: Listing) -> Query:
+        if not asked.filter.strip():
+            return ALL
+        scope = Scope(
+            collection,
+            session.snapshot,
+            None,
+            sees_hidden=session.sees_all,
+            other_collections=session.sees_all,
+        )
+        try:
+            bound = check(parse(asked.filter), scope)
+        except ExpressionError as error:
+            raise invalid("filter", asked.filter, error, "FILTER_INVALID") from None
+        return await Compiler(session.request, masked=not session.sees_all).query(bound)
+
+    # -- creating ---------------------------------------------------------------------------------------------------
+
+    async def create(self, collection: Collection, session: Session, body: bytes, shown: Shown) -> Answer:
+        """A new record from a body. Invalid, Denied, Conflict."""
+        looks = self._view(collection, session, shown)
+        expansion = Expansion(session, collection, shown.expand)
+        self.check_creatable(collection, session)
+        new = session.snapshot.validator(collection).new_record(body)
+        doc = self.document(collection, new)
+        await self.check_create(collection, session, new, doc)
+        try:
+            await self._store.insert(collection, doc)
+        except Duplicate as error:
+            raise taken(collection, error) from None
+        return await self._answer(looks, expansion, doc)
+
+    @staticmethod
+    def check_creatable(collection: Collection, session: Session) -> None:
+        """Refuses what needs no look at the record."""
+        if collection.type == "auth":
+            raise Denied(
+                f"Members are added by /collections/{collection.name}/auth/register or by an admin.",
+                reason="USE_AUTH_ROUTES",
+            )
+        if session.closed(collection, "create"):
+            session.refuse()
+
+    @staticmethod
+    def document(collection: Collection, new: NewRecord) -> Document:
+        """A record as it is stored."""
+        moment = times.now_text()
+        dates = {field.id: moment for field in collection.fields if field.type == "autodate" and field.on_create}
+        stamps = {ID: new.id or new_id(), CREATED: moment, UPDATED: moment, REVISION: new_revision()}
+        return {**stamps, **new.values, **dates}
+
+    async def check_create(
+        self, collection: Collection, session: Session, new: NewRecord, doc: Document, prefix: str = "data."
+    ) -> None:
+        """Holds the create rule against the record as it would be, then looks for what its relations point to."""
+        session.request.data, session.request.given, session.request.before = new.values, new.given, None
+        if not session.sees_all and not matches(await session.allowed(collection, "create", [doc]), doc):
+            session.refuse()
+        errors = await self._relations.missing(session.snapshot, collection, new.values, prefix)
+        if errors:
+            raise Invalid(errors)
+
+    # -- changing ---------------------------------------------------------------------------------------------------
+
+    async def change(
+        self, collection: Collection, session: Session, id: str, body: bytes, header: str, shown: Shown
+    ) -> Answer:
+        """The record after the change. Invalid, NotFound, Denied, Stale, Conflict."""
+        looks = self._view(collection, session, shown)
+        expansion = Expansion(session, collection, shown.expand)
+        patch = session.snapshot.validator(collection).patch(body)
+        doc = await self.apply(collection, session, id, patch, header)
+        return await self._answer(looks, expansion, doc)
+
+    async def apply(
+        self, collection: Collection, session: Session, id: str, patch: Patch, header: str = "", prefix: str = "data."
+    ) -> Document:
+        """Makes a checked change, in one query that holds the rule, the precondition and the limits."""
+        request = session.request
+        request.data, request.given = patch.values, patch.given
+        checked: dict[str, Any] = {}
+        for _ in range(_ATTEMPTS):
+            doc = await self._store.get(collection, id) if _is_id(id) else None
+            if doc is None:
+                raise not_found()
+            request.before = doc
+            rule, looked_up = await session.judged(collection, "update", [doc])
+            if not matches(rule, doc):
+                await self._refuse(collection, session, doc)
+            require(header, doc)
+            step = step_of(collection, patch, doc, times.now_text())
+            if step.values != checked:
+                await self._check_relations(collection, session, patch, prefix)
+                checked = step.values
+            guard = eq(REVISION, doc[REVISION]) if looked_up or self._asks_before(session, collection) else ALL
+            where = conjunction([rule, if_match(header), step.where, guard])
+            try:
+                after = await self._store.update(collection, id, step.change, where)
+            except Duplicate as error:
+                raise taken(collection, error) from None
+            except Invalid as error:
+                # A step that raced with others out of 64 bits is found by storage alone.
+                raise renamed(collection, error, prefix) from None
+            if after is not None:
+                return after
+        raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
+
+    @staticmethod
+    def _asks_before(session: Session, collection: Collection) -> bool:
+        """Whether the rule compares the incoming values with the stored ones (`:changed`)."""
+        texts = (collection.rules.get("update"), collection.rules.get("manage"))
+        return not session.sees_all and any(":changed" in text for text in texts if text)
+
+    async def _check_relations(self, collection: Collection, session: Session, patch: Patch, prefix: str) -> None:
+        values = {**patch.values, **{field.id: amount for field, sign, amount in patch.steps if sign == "+"}}
+        errors = await self._relations.missing(session.snapshot, collection, values, prefix)
+        if errors:
+            raise Invalid(errors)
+
+    async def _refuse(self, collection: Collection, session: Session, doc: Document) -> None:
+        """NotFound where the caller may not even view the record, else what the rules say."""
+        if not matches(await session.allowed(collection, "view", [doc]), doc):
+            raise not_found()
+        session.refuse()
+
+    # -- deleting ---------------------------------------------------------------------------------------------------
+
+    async def delete(self, collection: Collection, session: Session, id: str, header: str = "") -> None:
+        """Deletes a record with what `on_delete` asks for. NotFound, Denied, Stale, Conflict."""
+        for _ in range(_ATTEMPTS):
+            doc = await self._store.get(collection, id) if _is_id(id) else None
+            if doc is None:
+                raise not_found()
+            rule, looked_up = await session.judged(collection, "delete", [doc])
+            if not matches(rule, doc):
+                await self._refuse(collection, session, doc)
+            require(header, doc)
+            release = await self._relations.plan(session.snapshot, collection, [id])
+            guard = eq(REVISION, doc[REVISION]) if looked_up else ALL
+            where = conjunction([rule, if_match(header), guard])
+            if await self._store.delete(collection, id, where) is not None:
+                await self._relations.carry_out(release)
+                await self._events.record_deleted(collection, id)
+                return
+        raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
+
+
+def _is_id(id: str) -> bool:
+    """Whether this can be the id of a record at all: what cannot never reaches the database."""
+    return 1 <= len(id) <= 64 and id.isascii() and "\0" not in id
+
+
+def taken(collection: Collection, error: Duplicate) -> Conflict:
+    """A unique value that another record has, in the words of the API."""
+    if error.index == "id":
+        field = FieldError("id", "is already taken")
+        return Conflict("There is a record with this id already.", reason="RECORD_EXISTS", fields=[field])
+    names = {field.id: field.name for field in (*collection.system_fields, *collection.fields)}
+    taken_names = [names.get(path, path) for path in error.paths]
+    return Conflict(
+        f"Another record has this {' and '.join(taken_names)} already.",
+        reason="NOT_UNIQUE",
+        fields=[FieldError(f"data.{name}", "is already taken") for name in taken_names],
+    )
+
+
+def renamed(collection: Collection, error: Invalid, prefix: str = "data.") -> Invalid:
+    """What storage found wrong, under the names of the API."""
+    names = {field.id: field.name for field in (*collection.system_fields, *collection.fields)}
+    fields = []
+    for one in error.fields:
+        key, dot, rest = one.field.partition(".")
+        fields.append(FieldError(f"{prefix}{names[key]}{dot}{rest}" if key in names else one.field, one.message))
+    return Invalid(fields, detail=error.detail, reason=error.reason)
+
+
+__all__ = ["Answer", "Listing", "Records", "Shown", "renamed", "taken"]

@@ -1,0 +1,164 @@
+"""Relations: what they point to is there, and what becomes of them when it goes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from collections_service.catalog import Snapshot
+from collections_service.events import CollectionEvents
+from collections_service.models import ID, REVISION, UPDATED, Collection, FieldDefinition
+from collections_service.store import CollectionStore
+from fastcms_common import times
+from fastcms_common.errors import Conflict, FieldError
+from fastcms_common.storage import Change, In, Not, Query, is_null
+
+# Ids in one query.
+CHUNK = 500
+# Records that may go with one.
+MAX_CASCADE = 100_000
+_REASON = "RECORD_REFERENCED"
+
+
+@dataclass
+class Release:
+    """What has to be done before or after some records are deleted."""
+
+    # Records that are deleted with them, by collection id.
+    doomed: dict[str, tuple[Collection, set[str]]] = field(default_factory=dict)
+    # Relations that lose the deleted ids.
+    emptied: list[tuple[Collection, FieldDefinition, list[str]]] = field(default_factory=list)
+
+
+def new_revision() -> str:
+    """A name for one state of a record; never given twice, so that an ETag stands for one state only."""
+    return secrets.token_urlsafe(9)
+
+
+class Relations:
+    """The work of `on_delete`, and the check that a relation points to something."""
+
+    def __init__(self, store: CollectionStore, events: CollectionEvents) -> None:
+        self._store = store
+        self._events = events
+
+    async def missing(
+        self, snapshot: Snapshot, collection: Collection, values: Mapping[str, Any], prefix: str = "data."
+    ) -> list[FieldError]:
+        """The relations among the values (by storage key) that point to nothing."""
+        errors = []
+        for relation in collection.relations:
+            value = values.get(relation.id)
+            ids = value if isinstance(value, list) else [value] if value is not None else []
+            target = snapshot.with_id(relation.collection or "")
+            if not ids or target is None:
+                continue
+            found = await self._store.get_many(target, ids)
+            for index, doc in enumerate(found):
+                if doc is None:
+                    place = f"[{index}]" if relation.many else ""
+                    errors.append(
+                        FieldError(f"{prefix}{relation.name}{place}", f"there is no such record in '{target.name}'")
+                    )
+        return errors
+
+    async def plan(self, snapshot: Snapshot, collection: Collection, ids: Iterable[str]) -> Release:
+        """What deleting these records entails. Conflict naming the relations that restrict it."""
+        release = Release()
+        roots = set(ids)
+        restricting: list[tuple[Collection, FieldDefinition, list[str]]] = []
+        wave: list[tuple[Collection, set[str]]] = [(collection, roots)]
+        while wave:
+            target, gone = wave.pop()
+            for other, relation in snapshot.referrers.get(target.id, []):
+                for chunk in _chunks(sorted(gone)):
+                    if relation.on_delete == "cascade":
+                        new = await self._doom(
+                            release, other, relation, chunk, roots if other.id == collection.id else set()
+                        )
+                        if new:
+                            wave.append((other, new))
+                    elif relation.on_delete == "restrict":
+                        restricting.append((other, relation, chunk))
+                    else:
+                        release.emptied.append((other, relation, chunk))
+        await self._check_restricting(release, collection, roots, restricting)
+        return release
+
+    async def _doom(
+        self, release: Release, other: Collection, relation: FieldDefinition, chunk: Sequence[str], roots: set[str]
+    ) -> set[str]:
+        known = release.doomed.setdefault(other.id, (other, set()))[1]
+        found = set(await self._store.ids(other, In((relation.id,), chunk)))
+        new = found - known - roots
+        known |= new
+        if sum(len(ids) for _, ids in release.doomed.values()) > MAX_CASCADE:
+            raise Conflict(f"More than {MAX_CASCADE} records would go with it.", reason=_REASON)
+        return new
+
+    async def _check_restricting(
+        self,
+        release: Release,
+        collection: Collection,
+        roots: set[str],
+        restricting: Sequence[tuple[Collection, FieldDefinition, list[str]]],
+    ) -> None:
+        counts: dict[str, int] = {}
+        for other, relation, chunk in restricting:
+            gone = release.doomed[other.id][1] if other.id in release.doomed else set()
+            found = set(await self._store.ids(other, In((relation.id,), chunk))) - gone
+            if other.id == collection.id:
+                found -= roots
+            if found:
+                name = f"{other.name}.{relation.name}"
+                counts[name] = counts.get(name, 0) + len(found)
+        if counts:
+            pointing = ", ".join(f"{name} ({count})" for name, count in counts.items())
+            raise Conflict(f"Records point to this one: {pointing}.", reason=_REASON)
+
+    async def carry_out(self, release: Release) -> None:
+        """Empties and deletes what the plan says. Repeating it does no harm."""
+        for other, relation, ids in release.emptied:
+            await self._empty(other, relation, In((relation.id,), ids), ids)
+        for other, doomed in release.doomed.values():
+            for chunk in _chunks(sorted(doomed)):
+                await self._store.delete_many(other, In((ID,), chunk))
+                for id in chunk:
+                    await self._events.record_deleted(other, id)
+
+    async def _empty(self, other: Collection, relation: FieldDefinition, where: Query, ids: Sequence[str]) -> None:
+        stamp = {UPDATED: times.now_text(), REVISION: new_revision()}
+        if relation.many:
+            change = Change(set=stamp, remove={relation.id: ids})
+        else:
+            change = Change(set=stamp, unset=[(relation.id,)])
+        await self._store.update_many(other, where, change)
+
+    async def release_all(self, snapshot: Snapshot, collection: Collection, *, cascade: bool) -> None:
+        """Deals with the relations that point into a collection whose records are all about to go.
+
+        Conflict naming those that hold something, unless `cascade`: then set_null empties, the others delete.
+        """
+        holding = []
+        for other, relation in snapshot.referrers.get(collection.id, []):
+            held = Not(is_null((relation.id,)))
+            if other.id != collection.id and await self._store.count(other, held, limit=1):
+                holding.append((other, relation, held))
+        if holding and not cascade:
+            names = ", ".join(f"{other.name}.{relation.name}" for other, relation, _ in holding)
+            raise Conflict(f"Relations point to records of '{collection.name}': {names}.", reason=_REASON)
+        for other, relation, held in holding:
+            if relation.on_delete == "set_null":
+                stamp = {UPDATED: times.now_text(), REVISION: new_revision()}
+                await self._store.update_many(other, held, Change(set=stamp, unset=[(relation.id,)]))
+                continue
+            ids = await self._store.ids(other, held)
+            release = await self.plan(snapshot, other, ids)
+            release.doomed.setdefault(other.id, (other, set()))[1].update(ids)
+            await self.carry_out(release)
+
+
+def _chunks(ids: Sequence[str]) -> Iterable[list[str]]:
+    return (list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK))

@@ -1,0 +1,95 @@
+"""Records as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from collections_service.models import (
+    CREATED,
+    EMAIL,
+    EMAIL_VISIBILITY,
+    ID,
+    REVISION,
+    UPDATED,
+    Collection,
+    FieldDefinition,
+)
+from fastcms_common.context import Caller
+from fastcms_common.errors import FieldError, Invalid
+from fastcms_common.storage import Document
+
+_TOP = (ID, CREATED, UPDATED)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which parts of a collection's records one caller sees. `top` and `fields` are what the caller asked for."""
+
+    collection: Collection
+    caller: Caller | None
+    sees_all: bool
+    top: tuple[str, ...]
+    fields: tuple[FieldDefinition, ...]
+
+    def shown(self, doc: Document, expand: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The record as JSON has it; values that it has not are null."""
+        data = {field.name: doc.get(field.id) for field in self.fields}
+        if self.collection.type == "auth" and "email" in data and not self._sees_email(doc):
+            data["email"] = None
+        record: dict[str, Any] = {name: doc[name] for name in self.top if name == ID}
+        record["data"] = data
+        record.update((name, doc[name]) for name in self.top if name != ID)
+        record["expand"] = expand
+        return record
+
+    def _sees_email(self, doc: Document) -> bool:
+        if self.sees_all or doc.get(EMAIL_VISIBILITY.id) is True:
+            return True
+        caller = self.caller
+        return caller is not None and caller.realm == self.collection.id and caller.id == doc[ID]
+
+    def etag(self, doc: Document) -> str:
+        """A strong ETag: one for each state of the record, version of the schema and kind of viewer."""
+        own = self.caller is not None and self.caller.id == doc[ID]
+        viewer = "a" if self.sees_all else "o" if own else "u"
+        return f'"{doc[REVISION]}.{self.collection.version}{viewer}"'
+
+
+def view(collection: Collection, caller: Caller | None, sees_all: bool, fields: str = "") -> View:
+    """What the caller sees, narrowed down to `fields` (names, comma-separated). Invalid naming an unknown one."""
+    visible = [field for field in fields_of(collection) if sees_all or not field.hidden]
+    if not fields.strip():
+        return View(collection, caller, sees_all, _TOP, tuple(visible))
+    by_name = {field.name: field for field in visible}
+    asked = [name.strip() for name in fields.split(",")]
+    errors = []
+    wanted = set()
+    for name in asked:
+        plain = name.removeprefix("data.")
+        if plain in by_name or (name in (*_TOP, "data", "expand")):
+            wanted.add(plain)
+        else:
+            errors.append(FieldError("fields", f"there is no field '{name[:100]}'"))
+    if errors:
+        raise Invalid(errors)
+    chosen = visible if "data" in wanted else [field for field in visible if field.name in wanted]
+    top = tuple(name for name in _TOP if name == ID or name in wanted)
+    return View(collection, caller, sees_all, top, tuple(chosen))
+
+
+def fields_of(collection: Collection) -> list[FieldDefinition]:
+    """The fields that stand in a record's `data`: of an auth collection those of every member first."""
+    own = [field for field in collection.system_fields if field.name not in _TOP]
+    return [*own, *collection.fields]
+
+
+def to_json(value: Any) -> bytes:
+    """JSON, whole numbers exact, times and texts as they are stored."""
+    return orjson.dumps(value)
+
+
+__all__ = ["EMAIL", "View", "fields_of", "to_json", "view"]

@@ -1,0 +1,102 @@
+"""What a change of a schema does to existing records: refused where they break it, filled where it says how."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from collections_service.models import Collection, FieldDefinition
+from collections_service.store import CollectionStore
+from collections_service.validation import FieldRule, rule_of
+from collections_service.values import BadValue
+from fastcms_common.errors import Conflict, FieldError
+from fastcms_common.storage import Change, is_null
+
+_REASON = "RECORDS_BREAK_IT"
+# What loosens or does not concern a single value; a change of anything else is held against every record.
+_HARMLESS = ("name", "hidden", "default", "on_delete", "on_create", "on_update", "unique", "required")
+
+
+async def check_records(store: CollectionStore, before: Collection, after: Collection) -> None:
+    """Conflict, saying for each field how many records break its new definition."""
+    old = {field.id: field for field in before.fields}
+    errors: list[FieldError] = []
+    for field in after.fields:
+        was = old.get(field.id)
+        if field.required and field.default is None and (was is None or not was.required):
+            missing = await store.count(before, is_null((field.id,)))
+            if missing:
+                errors.append(FieldError(_path(after, field), f"{_records(missing)} no value, and there is no default"))
+    tightened = [field for field in after.fields if (was := old.get(field.id)) is not None and _tightened(was, field)]
+    errors.extend(await _breaking(store, before, after, tightened))
+    errors.extend(await _duplicates(store, before, after))
+    if errors:
+        details = " ".join(f"{error.field}: {error.message}." for error in errors)
+        raise Conflict(f"Existing records break the change. {details}", reason=_REASON, fields=errors)
+
+
+def _path(after: Collection, field: FieldDefinition) -> str:
+    return f"schema.fields[{after.fields.index(field)}]"
+
+
+def _records(count: int) -> str:
+    return "1 record has" if count == 1 else f"{count} records have"
+
+
+def _tightened(was: FieldDefinition, field: FieldDefinition) -> bool:
+    same = {name: getattr(was, name) for name in _HARMLESS}
+    # Required also asks for more than null: a text that is not empty, a list that is not.
+    return replace(field, **same) != was or (field.required and not was.required)
+
+
+async def _breaking(
+    store: CollectionStore, before: Collection, after: Collection, fields: list[FieldDefinition]
+) -> list[FieldError]:
+    if not fields:
+        return []
+    rules: list[FieldRule] = [rule_of(replace(field, default=None)) for field in fields]
+    breaking = [0] * len(rules)
+    async for doc in store.scan(before):
+        for index, rule in enumerate(rules):
+            value = doc.get(rule.field.id)
+            if value is None:
+                continue
+            try:
+                rule.value(value)
+            except BadValue:
+                breaking[index] += 1
+    return [
+        FieldError(_path(after, field), f"{_records(count)} a value that it does not allow")
+        for field, count in zip(fields, breaking, strict=True)
+        if count
+    ]
+
+
+async def _duplicates(store: CollectionStore, before: Collection, after: Collection) -> list[FieldError]:
+    """Counts, for indexes that are unique from now on, the records that share their values with another."""
+    known = {(index.paths, index.unique) for index in before.table.indexes}
+    errors = []
+    for index in after.table.indexes:
+        if not index.unique or (index.paths, True) in known:
+            continue
+        keys = [path[0] for path in index.paths]
+        seen: dict[tuple[object, ...], int] = {}
+        async for doc in store.scan(before):
+            values = tuple(doc.get(key) for key in keys)
+            if None not in values:
+                seen[values] = seen.get(values, 0) + 1
+        shared = sum(count for count in seen.values() if count > 1)
+        if shared:
+            names = [field.name for field in (*after.system_fields, *after.fields) if field.id in keys]
+            field = next((field for field in after.fields if [field.id] == keys and field.unique), None)
+            where = _path(after, field) if field is not None else "indexes"
+            errors.append(FieldError(where, f"{_records(shared)} the same {', '.join(names)} as another"))
+    return errors
+
+
+async def fill_defaults(store: CollectionStore, before: Collection, after: Collection) -> None:
+    """Gives records without a value the default of a field that is required from now on."""
+    old = {field.id: field for field in before.fields}
+    for field in after.fields:
+        was = old.get(field.id)
+        if field.required and field.default is not None and (was is None or not was.required):
+            await store.update_many(before, is_null((field.id,)), Change(set={field.id: field.default}))

@@ -1,0 +1,203 @@
+"""Collections: made, changed, deleted, emptied."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from collections_service.catalog import Catalog, Snapshot
+from collections_service.drafts import CollectionDraft, apply, check_rules
+from collections_service.events import CollectionEvents
+from collections_service.models import RULES, Collection
+from collections_service.relations import Relations
+from collections_service.schema_changes import check_records, fill_defaults
+from collections_service.store import CollectionStore
+from fastcms_common import times
+from fastcms_common.audit import AuditLog
+from fastcms_common.errors import Conflict, FieldError, NotFound
+from fastcms_common.ids import new_id
+from fastcms_common.storage import Duplicate
+
+
+class Schemas:
+    """What may be done to collections. Every change is announced to all processes before its maker gets an answer."""
+
+    def __init__(
+        self, store: CollectionStore, catalog: Catalog, relations: Relations, events: CollectionEvents, audit: AuditLog
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._relations = relations
+        self._events = events
+        self._audit = audit
+        # Changes of this process, one at a time; those of others are kept out by the collection's version.
+        self._turn = asyncio.Lock()
+
+    async def snapshot(self) -> Snapshot:
+        """All collections, as this process knows them."""
+        return await self._catalog.current()
+
+    async def create(self, type: Literal["base", "auth"], draft: CollectionDraft) -> Collection:
+        """A new collection. Conflict where the name is taken, Invalid naming every mistake."""
+        moment = times.now_text()
+        empty = Collection(
+            new_id(), draft.name or "", type, (), {}, dict.fromkeys(RULES), (), moment, moment, version=0
+        )
+        async with self._turn:
+            snapshot = await self._catalog.fresh()
+            collection = apply(draft, empty, snapshot, moment)
+            if snapshot.named(collection.name) is not None:
+                raise _taken(collection.name)
+            await self._store.ensure_table(collection)
+            try:
+                await self._store.insert_collection(collection)
+            except Duplicate:
+                await self._store.drop_table(collection)
+                raise _taken(collection.name) from None
+            await self._catalog.announce(collection.id)
+        await self._record("created", collection, {"type": type, "fields": [field.name for field in collection.fields]})
+        return collection
+
+    async def change(self, id: str, draft: CollectionDraft) -> Collection:
+        """The collection after the change. Conflict where stored records or other collections' rules break it."""
+        async with self._turn:
+            snapshot = await self._catalog.fresh()
+            before = self._with_id(snapshot, id)
+            after = apply(draft, before, snapshot, times.now_text())
+            taken = snapshot.named(after.name)
+            if taken is not None and taken.id != after.id:
+                raise _taken(after.name)
+            self._check_other_rules(snapshot, after)
+            await self._store.ensure_table(before)
+            await check_records(self._store, before, after)
+            await fill_defaults(self._store, before, after)
+            await self._store_change(before, after)
+            await self._catalog.announce(after.id)
+        await self._store.prune_table(after)
+        await self._record("changed", after, _differences(before, after))
+        if before.rules != after.rules:
+            changed = {
+                f"{rule}_rule": {"old": before.rules[rule], "new": after.rules[rule]}
+                for rule in RULES
+                if before.rules[rule] != after.rules[rule]
+            }
+            await self._record("rules_changed", after, changed, severity="warning")
+        return after
+
+    async def _store_change(self, before: Collection, after: Collection) -> None:
+        try:
+            await self._store.ensure_table(after)
+            stored = await self._store.replace_collection(after)
+        except Duplicate as error:
+            await self._undo_table(before)
+            if error.index == "name":
+                raise _taken(after.name) from None
+            raise
+        except BaseException:
+            await self._undo_table(before)
+            raise
+        if not stored:
+            await self._undo_table(before)
+            raise Conflict("The collection was changed by someone else at the same moment; try again.")
+
+    async def _undo_table(self, before: Collection) -> None:
+        self._store.forget_table(before)
+        await self._store.ensure_table(before)
+
+    @staticmethod
+    def _check_other_rules(snapshot: Snapshot, after: Collection) -> None:
+        """Rules of other collections may speak of this one's name and fields."""
+        then = snapshot.with_collection(after)
+        broken = [
+            f"{other.name}.{error.field}"
+            for other in snapshot.all()
+            if other.id != after.id
+            for error in check_rules(other, then)
+        ]
+        if broken:
+            raise Conflict(
+                f"The change breaks rules of other collections: {', '.join(broken)}.",
+                reason="RULES_DEPEND_ON_IT",
+                fields=[FieldError("schema", f"{name} depends on what would go") for name in broken],
+            )
+
+    async def delete(self, id: str) -> None:
+        """Deletes a collection with its records. Conflict naming the collections whose relations or rules need it."""
+        async with self._turn:
+            snapshot = await self._catalog.fresh()
+            collection = self._with_id(snapshot, id)
+            pointing = [
+                f"{other.name}.{field.name}"
+                for other, field in snapshot.referrers.get(collection.id, [])
+                if other.id != collection.id
+            ]
+            if pointing:
+                raise Conflict(
+                    f"Relations point to '{collection.name}': {', '.join(pointing)}.", reason="COLLECTION_REFERENCED"
+                )
+            without = Snapshot([other for other in snapshot.all() if other.id != collection.id], {})
+            needing = [
+                f"{other.name}.{error.field}" for other in without.all() for error in check_rules(other, without)
+            ]
+            if needing:
+                raise Conflict(
+                    f"Rules speak of '{collection.name}': {', '.join(needing)}.", reason="RULES_DEPEND_ON_IT"
+                )
+            if not await self._store.delete_collection(collection):
+                raise Conflict("The collection was changed by someone else at the same moment; try again.")
+            await self._catalog.announce(collection.id)
+        await self._events.collection_deleted(collection)
+        await self._store.drop_table(collection)
+        await self._record("deleted", collection, {"type": collection.type}, severity="warning")
+
+    async def truncate(self, name: str, *, cascade: bool) -> tuple[Collection, int]:
+        """Deletes all records; the collection and how many there were. Conflict where records elsewhere point to some
+        of them, unless `cascade`: then those are dealt with as their relations say."""
+        snapshot = await self._catalog.fresh()
+        collection = snapshot.named(name)
+        if collection is None:
+            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
+        await self._relations.release_all(snapshot, collection, cascade=cascade)
+        deleted = await self._store.delete_many(collection)
+        await self._events.truncated(collection)
+        await self._record("truncated", collection, {"deleted_count": deleted}, severity="warning")
+        return collection, deleted
+
+    @staticmethod
+    def _with_id(snapshot: Snapshot, id: str) -> Collection:
+        found = snapshot.with_id(id)
+        if found is None:
+            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
+        return found
+
+    async def _record(
+        self, action: str, collection: Collection, details: Mapping[str, Any], severity: str = "info"
+    ) -> None:
+        await self._audit.record(
+            "collection",
+            action,
+            severity=severity,
+            resource_type="collection",
+            resource_id=collection.id,
+            description=f"Collection '{collection.name}': {action.replace('_', ' ')}.",
+            details={"name": collection.name, **details},
+        )
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(
+        f"There is a collection '{name}' already.", reason="COLLECTION_EXISTS", fields=[FieldError("name", "is taken")]
+    )
+
+
+def _differences(before: Collection, after: Collection) -> Mapping[str, Any]:
+    """What a change did, for the audit log."""
+    old, new = ({field.id: field for field in one.fields} for one in (before, after))
+    return {
+        "renamed_from": before.name if before.name != after.name else None,
+        "added": [field.name for id, field in new.items() if id not in old],
+        "removed": [field.name for id, field in old.items() if id not in new],
+        "renamed": {old[id].name: field.name for id, field in new.items() if id in old and old[id].name != field.name},
+        "changed": [field.name for id, field in new.items() if id in old and old[id] != field],
+    }

@@ -1,0 +1,131 @@
+"""Message in, message out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc.aio
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.empty_pb2 import Empty
+
+from collections_service.messages import change_draft, collection_message, create_draft
+from collections_service.models import Collection
+from collections_service.policy import Session
+from collections_service.records import PER_PAGE, Answer, Listing, Records, Shown
+from collections_service.rendering import to_json
+from collections_service.schemas import Schemas
+from fastcms.collections.v1 import collections_pb2 as pb
+from fastcms.collections.v1 import records_pb2
+from fastcms.collections.v1.collections_pb2_grpc import CollectionsServiceServicer
+from fastcms.collections.v1.records_pb2_grpc import RecordsServiceServicer
+from fastcms_common.errors import NotFound
+
+Context = grpc.aio.ServicerContext[Any, Any]
+# Collections on one page where nothing is said.
+COLLECTIONS_PER_PAGE = 100
+
+
+class CollectionsServicer(CollectionsServiceServicer):
+    """`fastcms.collections.v1.CollectionsService`."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+
+    async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Context) -> pb.Collection:
+        collection = await self._schemas.create("auth" if request.type == "auth" else "base", create_draft(request))
+        return await self._message(collection)
+
+    async def ListCollections(self, request: pb.ListCollectionsRequest, context: Context) -> pb.ListCollectionsResponse:
+        snapshot = await self._schemas.snapshot()
+        collections = sorted(snapshot.all(), key=lambda collection: collection.name)
+        page = request.page if request.HasField("page") else 1
+        per_page = request.per_page if request.HasField("per_page") else COLLECTIONS_PER_PAGE
+        shown = collections[(page - 1) * per_page : page * per_page]
+        return pb.ListCollectionsResponse(
+            items=[collection_message(collection, snapshot) for collection in shown],
+            total=len(collections),
+            page=page,
+            per_page=per_page,
+            total_pages=-(-len(collections) // per_page),
+        )
+
+    async def GetCollection(self, request: pb.GetCollectionRequest, context: Context) -> pb.Collection:
+        return await self._one((await self._schemas.snapshot()).with_id(request.id))
+
+    async def GetCollectionByName(self, request: pb.GetCollectionByNameRequest, context: Context) -> pb.Collection:
+        return await self._one((await self._schemas.snapshot()).named(request.name))
+
+    async def UpdateCollection(self, request: pb.UpdateCollectionRequest, context: Context) -> pb.Collection:
+        return await self._message(await self._schemas.change(request.id, change_draft(request)))
+
+    async def DeleteCollection(self, request: pb.DeleteCollectionRequest, context: Context) -> Empty:
+        await self._schemas.delete(request.id)
+        return Empty()
+
+    async def TruncateCollection(
+        self, request: pb.TruncateCollectionRequest, context: Context
+    ) -> pb.TruncateCollectionResponse:
+        collection, deleted = await self._schemas.truncate(request.name, cascade=request.cascade)
+        return pb.TruncateCollectionResponse(deleted_count=deleted, collection=collection.name)
+
+    async def _one(self, found: Collection | None) -> pb.Collection:
+        if found is None:
+            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
+        return await self._message(found)
+
+    async def _message(self, collection: Collection) -> pb.Collection:
+        return collection_message(collection, await self._schemas.snapshot())
+
+
+class RecordsServicer(RecordsServiceServicer):
+    """`fastcms.collections.v1.RecordsService`."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def CreateRecord(self, request: records_pb2.CreateRecordRequest, context: Context) -> HttpBody:
+        collection, session = await self._open(request.collection, "POST", request.query)
+        answer = await self._records.create(collection, session, request.body.data, _shown(request))
+        return _body(answer, context)
+
+    async def ListRecords(self, request: records_pb2.ListRecordsRequest, context: Context) -> HttpBody:
+        collection, session = await self._open(request.collection, "GET", request.query)
+        asked = Listing(
+            page=request.page if request.HasField("page") else 1,
+            per_page=request.per_page if request.HasField("per_page") else PER_PAGE,
+            filter=request.filter,
+            sort=request.sort,
+            skip_total=request.skip_total,
+            cursor=request.cursor,
+        )
+        return _body(await self._records.list(collection, session, asked, _shown(request)), context)
+
+    async def GetRecord(self, request: records_pb2.GetRecordRequest, context: Context) -> HttpBody:
+        collection, session = await self._open(request.collection, "GET", request.query)
+        return _body(await self._records.get(collection, session, request.id, _shown(request)), context)
+
+    async def UpdateRecord(self, request: records_pb2.UpdateRecordRequest, context: Context) -> HttpBody:
+        collection, session = await self._open(request.collection, "PATCH", request.query)
+        answer = await self._records.change(
+            collection, session, request.id, request.body.data, request.if_match, _shown(request)
+        )
+        return _body(answer, context)
+
+    async def DeleteRecord(self, request: records_pb2.DeleteRecordRequest, context: Context) -> Empty:
+        collection, session = await self._open(request.collection, "DELETE", request.query)
+        await self._records.delete(collection, session, request.id, request.if_match)
+        return Empty()
+
+    async def _open(self, name: str, method: str, query: Mapping[str, str]) -> tuple[Collection, Session]:
+        return await self._records.open(name, method, dict(query))
+
+
+def _shown(request: Any) -> Shown:
+    return Shown(expand=request.expand, fields=request.fields)
+
+
+def _body(answer: Answer, context: Context) -> HttpBody:
+    if answer.etag is not None:
+        context.set_trailing_metadata((("etag", answer.etag),))
+    return HttpBody(content_type="application/json", data=to_json(answer.body))

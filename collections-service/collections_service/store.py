@@ -1,0 +1,147 @@
+"""Every query of this service. One table holds the collections, one more each collection's records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from collections_service.models import ID, Collection, from_document, to_document
+from fastcms_common.errors import Invalid
+from fastcms_common.storage import ALL, After, Change, Document, Duplicate, Index, Query, Sort, Store, Table, eq
+
+_COLLECTIONS = Table("collections", (Index("name", unique=True, required=True),), ("type", "version"))
+
+# Records of another collection that one condition may single out: a query carries their ids.
+MAX_IDS = 100_000
+# Records of another collection that a comparison of two fields may be put to, one by one.
+MAX_ROWS = 1_000
+
+
+class CollectionStore:
+    """The collections and their records."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        # Versions of the tables that this process's store knows, by collection id.
+        self._known: dict[str, int] = {}
+
+    async def prepare(self) -> None:
+        """Makes what is missing. Unavailable where the database is."""
+        await self._store.ensure(_COLLECTIONS)
+
+    async def ping(self) -> None:
+        await self._store.ping()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    # -- collections ----------------------------------------------------------------------------------------------
+
+    async def collections(self) -> list[Collection]:
+        """All of them, by name."""
+        return [from_document(doc) for doc in await self._store.find(_COLLECTIONS.name, sort=[("name", 1)])]
+
+    async def insert_collection(self, collection: Collection) -> None:
+        """Duplicate where the name is taken."""
+        await self._store.insert(_COLLECTIONS.name, to_document(collection))
+
+    async def replace_collection(self, collection: Collection) -> bool:
+        """Stores the next version; False where another change came first, or the collection is gone. Duplicate."""
+        before = eq("version", collection.version - 1)
+        return await self._store.replace(_COLLECTIONS.name, to_document(collection), before) is not None
+
+    async def delete_collection(self, collection: Collection) -> bool:
+        """False where it was changed or deleted meanwhile."""
+        return await self._store.delete(_COLLECTIONS.name, collection.id, eq("version", collection.version)) is not None
+
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    async def ensure_table(self, collection: Collection) -> None:
+        """Makes the table and indexes of this version. Duplicate or Conflict where stored records break it."""
+        if self._known.get(collection.id) != collection.version:
+            await self._store.ensure(collection.table)
+            self._known[collection.id] = collection.version
+
+    async def prune_table(self, collection: Collection) -> None:
+        """Drops the indexes that this version has no use for."""
+        await self._store.prune(collection.table)
+        self._known[collection.id] = collection.version
+
+    async def drop_table(self, collection: Collection) -> None:
+        await self._store.drop(collection.table_name)
+        self._known.pop(collection.id, None)
+
+    def forget_table(self, collection: Collection) -> None:
+        """Makes the next `ensure_table` look again."""
+        self._known.pop(collection.id, None)
+
+    # -- records --------------------------------------------------------------------------------------------------
+
+    async def get(self, collection: Collection, id: str) -> Document | None:
+        return await self._store.get(collection.table_name, id)
+
+    async def get_many(self, collection: Collection, ids: Sequence[str]) -> list[Document | None]:
+        await self.ensure_table(collection)
+        return await self._store.get_many(collection.table_name, ids) if ids else []
+
+    async def find(
+        self,
+        collection: Collection,
+        where: Query = ALL,
+        *,
+        sort: Sort = (),
+        limit: int | None = None,
+        offset: int = 0,
+        after: After | None = None,
+    ) -> list[Document]:
+        return await self._store.find(collection.table_name, where, sort=sort, limit=limit, offset=offset, after=after)
+
+    async def count(self, collection: Collection, where: Query = ALL, limit: int | None = None) -> int:
+        await self.ensure_table(collection)
+        return await self._store.count(collection.table_name, where, limit)
+
+    async def ids(self, collection: Collection, where: Query) -> list[str]:
+        """The ids of the matching records. Invalid where they are more than a query can carry."""
+        await self.ensure_table(collection)
+        found = await self._store.find(collection.table_name, where, limit=MAX_IDS + 1, fields=())
+        _bounded(collection, len(found), MAX_IDS)
+        return [doc[ID] for doc in found]
+
+    async def rows(self, collection: Collection, where: Query) -> list[Document]:
+        """The matching records. Invalid where they are too many to be looked at one by one."""
+        await self.ensure_table(collection)
+        found = await self._store.find(collection.table_name, where, limit=MAX_ROWS + 1)
+        _bounded(collection, len(found), MAX_ROWS)
+        return found
+
+    def scan(self, collection: Collection, where: Query = ALL) -> AsyncIterator[Document]:
+        return self._store.scan(collection.table_name, where)
+
+    async def insert(self, collection: Collection, doc: Mapping[str, Any]) -> None:
+        await self._store.insert(collection.table_name, doc)
+
+    async def insert_many(self, collection: Collection, docs: Sequence[Mapping[str, Any]]) -> list[Duplicate | None]:
+        return await self._store.insert_many(collection.table_name, docs)
+
+    async def update(self, collection: Collection, id: str, change: Change, where: Query = ALL) -> Document | None:
+        return await self._store.update(collection.table_name, id, change, where)
+
+    async def update_many(self, collection: Collection, where: Query, change: Change) -> int:
+        await self.ensure_table(collection)
+        return await self._store.update_many(collection.table_name, where, change)
+
+    async def delete(self, collection: Collection, id: str, where: Query = ALL) -> Document | None:
+        return await self._store.delete(collection.table_name, id, where)
+
+    async def delete_many(self, collection: Collection, where: Query = ALL) -> int:
+        await self.ensure_table(collection)
+        return await self._store.delete_many(collection.table_name, where)
+
+
+def _bounded(collection: Collection, found: int, most: int) -> None:
+    if found > most:
+        raise Invalid.field(
+            "filter",
+            f"A condition reaches more than {most} records of '{collection.name}' at once; narrow it down",
+            reason="EXPRESSION_TOO_BROAD",
+        )
