@@ -16,8 +16,13 @@ from auth_service.impersonations import Impersonations
 from auth_service.keys import SigningKeys
 from auth_service.lockouts import Lockouts
 from auth_service.master_key import MasterKey
+from auth_service.members import Members
 from auth_service.passwords import Passwords
+from auth_service.people import People
+from auth_service.profiles import Profiles
+from auth_service.realms import Realms
 from auth_service.refresh_tokens import RefreshTokens
+from auth_service.second_factors import SecondFactors
 from auth_service.servicer import AuthServicer
 from auth_service.sessions import Sessions
 from auth_service.sign_in import SignIn
@@ -25,9 +30,11 @@ from auth_service.store import AuthStore
 from fastcms.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
 from fastcms.auth.v1.identities_pb2_grpc import add_IdentitiesServiceServicer_to_server
 from fastcms.auth.v1.keys_pb2_grpc import add_KeysServiceServicer_to_server
+from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceStub
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
 from fastcms_common.audit import AuditLog
+from fastcms_common.channels import open_channel
 from fastcms_common.errors import Conflict, Invalid, Unavailable
 from fastcms_common.redis_connection import connect
 from fastcms_common.service_tokens import read_key
@@ -62,7 +69,17 @@ async def main(settings: Settings) -> None:
     lockouts = Lockouts(redis, live)
     setup_token = settings.setup_token.get_secret_value() if settings.setup_token else None
     accounts = Accounts(store, passwords, live, audit, setup_token)
-    sign_in = SignIn(store, sessions, passwords, lockouts, tokens, live, audit)
+    factors = SecondFactors(store, master_key, live, audit)
+
+    async def own_token() -> str:
+        return tokens.own(NAME)
+
+    collections = open_channel(settings.collections_service, own_token)
+    profiles_stub = ProfilesServiceStub(collections)
+    realms, profiles = Realms(profiles_stub), Profiles(profiles_stub)
+    members = Members(store, profiles, passwords, live, audit)
+    people = People(store, realms, profiles)
+    sign_in = SignIn(store, sessions, passwords, lockouts, tokens, live, profiles, factors, audit)
     verifier, guard = TokenVerifier(keys.key_set, settings.token_issuer), SessionGuard(redis)
     impersonations = Impersonations(store, sessions, tokens, verifier, guard)
 
@@ -75,10 +92,12 @@ async def main(settings: Settings) -> None:
             settings,
             NAME,
             [
-                (add_AuthServiceServicer_to_server, AuthServicer(accounts, sign_in, sessions, store)),
+                (add_AuthServiceServicer_to_server, AuthServicer(realms, accounts, members, sign_in, sessions, people)),
                 (
                     add_IdentitiesServiceServicer_to_server,
-                    IdentitiesServicer(Identities(store, lockouts, audit), impersonations, Cleanup(store, sessions)),
+                    IdentitiesServicer(
+                        Identities(store, realms, lockouts, audit), impersonations, Cleanup(store, sessions)
+                    ),
                 ),
                 (add_KeysServiceServicer_to_server, KeysServicer(keys, tokens)),
             ],
@@ -88,6 +107,7 @@ async def main(settings: Settings) -> None:
         )
     finally:
         passwords.close()
+        await collections.close()
         await store.close()
         await redis.aclose()
 

@@ -24,6 +24,8 @@ class AccessTokens:
         self._keys = keys
         self._issuer = issuer
         self._service_key = service_key
+        self._own = ""
+        self._own_until = 0.0
 
     def for_session(self, identity: Identity, session_id: str, lifetime: int, actor_id: str | None = None) -> str:
         """The token of a session, good for `lifetime` seconds."""
@@ -40,6 +42,16 @@ class AccessTokens:
         fresh = abs(time.time() - timestamp) <= CLOCK_TOLERANCE
         if not service or not hmac.compare_digest(expected.encode(), proof.encode()) or not fresh:
             raise Unauthenticated("The proof is not good.", reason="SERVICE_PROOF_INVALID")
+        return self._service_token(service)
+
+    def own(self, service: str) -> str:
+        """The token with which this service itself calls others."""
+        if time.time() > self._own_until:
+            self._own = self._service_token(service)
+            self._own_until = time.time() + SERVICE_TOKEN_SECONDS / 2
+        return self._own
+
+    def _service_token(self, service: str) -> str:
         return self._keys.sign(self._claims(f"service:{service}", "service", SERVICE_TOKEN_SECONDS))
 
     def _claims(self, subject: str, role: str, lifetime: int) -> dict[str, object]:

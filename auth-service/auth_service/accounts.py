@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hmac
 
-import orjson
-
 from auth_service import addresses, password_policy
 from auth_service.auth_settings import LiveSettings
 from auth_service.models import Identity, Role
@@ -16,7 +14,7 @@ from fastcms_common.audit import AuditLog
 from fastcms_common.context import BUILT_IN_REALM, Caller
 from fastcms_common.errors import Conflict, Denied, Invalid, Unauthenticated
 from fastcms_common.ids import new_id
-from fastcms_common.storage import Duplicate
+from fastcms_common.storage import Duplicate, eq
 
 
 class Accounts:
@@ -103,6 +101,14 @@ class Accounts:
         )
         return identity
 
+    async def rename(self, identity_id: str, name: str | None) -> Identity:
+        """Gives a built-in user another name, or none."""
+        changes = {"name": (name or "").strip() or None, "updated": times.now_text()}
+        identity = await self._store.change_identity(identity_id, changes, where=eq("state", "active"))
+        if identity is None:
+            raise Unauthenticated("This account is gone.", reason="ACCOUNT_GONE")
+        return identity
+
     def _check_setup_token(self, given: str) -> None:
         if self._setup_token is None:
             return
@@ -123,20 +129,3 @@ def may_make(caller: Caller | None, role: Role) -> None:
 def email_taken(field: str = "email") -> Conflict:
     """The answer to an address that somebody of the realm has."""
     return Conflict(f"An account with this {field.replace('_', ' ')} exists already.", reason="EMAIL_TAKEN")
-
-
-def user_json(identity: Identity) -> bytes:
-    """A built-in user as `me` and the login answer show them (fastcms.auth.v1.User)."""
-    return orjson.dumps(
-        {
-            "id": identity.id,
-            "email": identity.email,
-            "name": identity.name,
-            "role": identity.role,
-            "superadmin": identity.superadmin,
-            "verified": identity.verified,
-            "mfa_enabled": identity.mfa_enabled,
-            "created": identity.created,
-            "updated": identity.updated,
-        }
-    )

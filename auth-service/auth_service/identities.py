@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from auth_service.lockouts import Lockouts, LockState
 from auth_service.models import Identity
+from auth_service.realms import Realms
 from auth_service.store import AuthStore
 from fastcms_common.audit import AuditLog
-from fastcms_common.context import BUILT_IN_REALM
 from fastcms_common.errors import NotFound
 
 
@@ -24,8 +24,9 @@ class Account:
 class Identities:
     """Looking accounts up, and opening their locks."""
 
-    def __init__(self, store: AuthStore, lockouts: Lockouts, audit: AuditLog) -> None:
+    def __init__(self, store: AuthStore, realms: Realms, lockouts: Lockouts, audit: AuditLog) -> None:
         self._store = store
+        self._realms = realms
         self._lockouts = lockouts
         self._audit = audit
 
@@ -54,7 +55,4 @@ class Identities:
 
     async def _account(self, identity: Identity) -> Account:
         lock = await self._lockouts.state(identity.realm, identity.email_key)
-        return Account(identity, await self._realm_name(identity.realm), lock)
-
-    async def _realm_name(self, realm: str) -> str:
-        return BUILT_IN_REALM if realm == BUILT_IN_REALM else realm
+        return Account(identity, await self._realms.name_of(identity.realm), lock)

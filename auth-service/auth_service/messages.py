@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from auth_service.identities import Account
 from auth_service.models import Grant
-from auth_service.sessions import Session
+from auth_service.sessions import Session, SessionEvent
 from fastcms.auth.v1 import auth_pb2, identities_pb2
 from fastcms_common import times
 
@@ -62,6 +62,13 @@ def session(one: Session, current_id: str | None) -> auth_pb2.Session:
         user_agent=one.user_agent,
         ip_address=one.ip_address,
         current=one.id == current_id,
+    )
+
+
+def session_event(one: SessionEvent) -> auth_pb2.SessionEvent:
+    """A use of a refresh token."""
+    return auth_pb2.SessionEvent(
+        kind=one.kind, time=timestamp(one.time), ip_address=one.ip_address, user_agent=one.user_agent
     )
 
 

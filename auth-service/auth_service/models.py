@@ -25,6 +25,17 @@ class SecondFactor(msgspec.Struct, frozen=True, kw_only=True):
     recovery_codes: list[str] = msgspec.field(default_factory=list)
 
 
+class MailToken(msgspec.Struct, frozen=True, kw_only=True):
+    """What a link sent by mail proves. It lies in the identity it is for, so that using it up and what it does are one
+    atomic change of one document; there is one live token per purpose."""
+
+    # Hex SHA-256 of the token.
+    hash: str
+    expires: str
+    # The address that the token was sent to and is about.
+    email: str
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """An account: a built-in user, or the member of an auth collection, by realm.
 
@@ -50,6 +61,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     # Goes up with every change after which sessions must not outlive it: a sign-in that began before does not finish.
     epoch: int = 0
     second_factor: SecondFactor | None = None
+    # By purpose.
+    mail_tokens: dict[str, MailToken] = msgspec.field(default_factory=dict)
+    # While `pending`: when its registration counts as given up.
+    pending_until: str | None = None
+    # The profile does not have the e-mail and `verified` of this identity yet.
+    profile_stale: bool = False
     created: str
     updated: str
     last_login: str | None = None

@@ -8,23 +8,35 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
 from auth_service import messages
-from auth_service.accounts import Accounts, user_json
+from auth_service.accounts import Accounts
+from auth_service.members import Members
+from auth_service.people import People
+from auth_service.realms import Realms
 from auth_service.sessions import Sessions
 from auth_service.sign_in import SignedIn, SignIn
-from auth_service.store import AuthStore
 from fastcms.auth.v1 import auth_pb2, auth_pb2_grpc
-from fastcms_common.context import BUILT_IN_REALM, Caller, current
+from fastcms_common.context import Caller, current
 from fastcms_common.errors import NotFound, Unauthenticated
 
 
 class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     """Accounts, sign-in and sessions."""
 
-    def __init__(self, accounts: Accounts, sign_in: SignIn, sessions: Sessions, store: AuthStore) -> None:
+    def __init__(
+        self,
+        realms: Realms,
+        accounts: Accounts,
+        members: Members,
+        sign_in: SignIn,
+        sessions: Sessions,
+        people: People,
+    ) -> None:
+        self._realms = realms
         self._accounts = accounts
+        self._members = members
         self._sign_in = sign_in
         self._sessions = sessions
-        self._store = store
+        self._people = people
 
     async def Register(self, request: auth_pb2.RegisterRequest, context: Any) -> auth_pb2.LoginAnswer:
         identity = await self._accounts.register(
@@ -37,45 +49,80 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         )
         return _answer(await self._sign_in.finish(identity, "registration"))
 
+    async def RegisterMember(self, request: auth_pb2.RegisterMemberRequest, context: Any) -> auth_pb2.LoginAnswer:
+        realm = await self._realms.resolve(request.collection)
+        identity = await self._members.register(realm, request.body.data)
+        return _answer(await self._sign_in.finish(identity, "registration"))
+
     async def Login(self, request: auth_pb2.LoginRequest, context: Any) -> auth_pb2.LoginAnswer:
-        return _answer(await self._sign_in.with_password(BUILT_IN_REALM, request.email, request.password))
+        realm = await self._realms.resolve(request.collection)
+        code = request.mfa_code if request.HasField("mfa_code") else None
+        return _answer(await self._sign_in.with_password(realm, request.email, request.password, code))
 
     async def Refresh(self, request: auth_pb2.RefreshRequest, context: Any) -> auth_pb2.LoginAnswer:
-        return _answer(await self._sign_in.refresh(request.refresh_token))
+        realm = await self._realms.resolve(request.collection)
+        return _answer(await self._sign_in.refresh(realm, request.refresh_token))
 
     async def GetMe(self, request: auth_pb2.GetMeRequest, context: Any) -> HttpBody:
-        identity = await self._store.identity(_caller().id)
-        if identity is None or identity.state != "active":
-            raise Unauthenticated("This account is gone.", reason="ACCOUNT_GONE")
-        return HttpBody(content_type="application/json", data=user_json(identity))
+        return _json(await self._people.show(await self._people.caller(request.collection)))
+
+    async def GetHolder(self, request: auth_pb2.GetHolderRequest, context: Any) -> HttpBody:
+        return _json(await self._people.show(await self._people.caller()))
+
+    async def UpdateMe(self, request: auth_pb2.UpdateMeRequest, context: Any) -> HttpBody:
+        identity = await self._people.caller("")
+        if "name" in request.update_mask.paths:
+            name = request.name if request.HasField("name") else None
+            identity = await self._accounts.rename(identity.id, name)
+        return _json(await self._people.show(identity))
 
     async def Logout(self, request: auth_pb2.LogoutRequest, context: Any) -> Empty:
-        caller = _caller()
-        await self._sign_in.out(caller, request.refresh_token)
+        await self._sign_in.out(await self._holder(request.collection), request.refresh_token)
         return Empty()
 
     async def ListSessions(self, request: auth_pb2.ListSessionsRequest, context: Any) -> auth_pb2.ListSessionsResponse:
-        caller = _caller()
+        caller = await self._holder(request.collection)
         found = await self._sessions.of_user(caller.id)
         # What admins do in someone's name is shown as such, not as a device of theirs.
         own = [messages.session(one, caller.session_id) for one in found if one.actor_id is None]
         return auth_pb2.ListSessionsResponse(sessions=own)
 
+    async def ListSessionEvents(
+        self, request: auth_pb2.ListSessionEventsRequest, context: Any
+    ) -> auth_pb2.ListSessionEventsResponse:
+        caller = await self._holder(request.collection)
+        events = await self._sessions.lineage(request.id, caller.id)
+        if events is None:
+            raise no_session()
+        return auth_pb2.ListSessionEventsResponse(events=[messages.session_event(one) for one in events])
+
     async def RevokeSession(self, request: auth_pb2.RevokeSessionRequest, context: Any) -> Empty:
-        if not await self._sessions.end(request.id, _caller().id):
-            raise NotFound("There is no such session.", reason="SESSION_NOT_FOUND")
+        caller = await self._holder(request.collection)
+        if not await self._sessions.end(request.id, caller.id):
+            raise no_session()
         return Empty()
 
     async def RevokeAllSessions(self, request: auth_pb2.RevokeAllSessionsRequest, context: Any) -> Empty:
-        await self._sessions.end_all(_caller().id)
+        caller = await self._holder(request.collection)
+        await self._sessions.end_all(caller.id)
         return Empty()
 
+    async def _holder(self, collection: str) -> Caller:
+        """The caller, found to be of the realm in the path."""
+        caller = current().caller
+        if caller is None:
+            raise Unauthenticated
+        (await self._realms.resolve(collection)).admit(caller)
+        return caller
 
-def _caller() -> Caller:
-    caller = current().caller
-    if caller is None:
-        raise Unauthenticated
-    return caller
+
+def no_session() -> NotFound:
+    """The answer for a session that is over, somebody else's, or none."""
+    return NotFound("There is no such session.", reason="SESSION_NOT_FOUND")
+
+
+def _json(text: bytes) -> HttpBody:
+    return HttpBody(content_type="application/json", data=text)
 
 
 def _answer(signed_in: SignedIn) -> auth_pb2.LoginAnswer:
@@ -84,5 +131,5 @@ def _answer(signed_in: SignedIn) -> auth_pb2.LoginAnswer:
         refresh_token=signed_in.refresh_token,
         token_type="bearer",
         expires_in=signed_in.expires_in,
-        user=user_json(signed_in.identity),
+        user=signed_in.user,
     )

@@ -120,7 +120,7 @@ class Sessions:
         """The session if it is alive."""
         return (await self._read([session_id]))[0]
 
-    async def rotate(self, token: RefreshToken, idle: timedelta) -> tuple[Outcome, str]:
+    async def rotate(self, token: RefreshToken, user_id: str, idle: timedelta) -> tuple[Outcome, str]:
         """Uses a refresh token up; what that was, and the successor's text where there is one.
 
         Presented again within the grace it gives the same successor; later it is theft, and the session has ended.
@@ -142,7 +142,7 @@ class Sessions:
             )
         outcome: Outcome = answer.decode()
         if outcome != "gone":
-            await self._note(token.session_id, outcome)
+            await self._note(token.session_id, user_id, outcome)
         return outcome, successor.text
 
     def parse(self, refresh_token: str) -> RefreshToken:
@@ -176,11 +176,18 @@ class Sessions:
             members: list[Any] = await self._redis.zrange(redis_keys.sessions_of(user_id), 0, -1)
         return sum([await self.end(one.decode(), user_id) for one in members if one.decode() != keep])
 
-    async def lineage(self, session_id: str) -> list[SessionEvent]:
-        """What became of the session's refresh tokens, the newest first."""
+    async def lineage(self, session_id: str, user_id: str) -> list[SessionEvent] | None:
+        """What became of the refresh tokens of this user's session, the newest first; None where they have, and had,
+        no such session."""
         with redis_errors():
-            entries = await self._redis.lrange(redis_keys.session_events(session_id), 0, -1)
-        return [SessionEvent(*orjson.loads(entry)) for entry in entries]
+            entries: list[Any] = await self._redis.lrange(redis_keys.session_events(session_id), 0, -1)
+        read = [orjson.loads(entry) for entry in entries]
+        if not read:
+            session = await self.get(session_id)
+            return [] if session is not None and session.user_id == user_id else None
+        if read[0][0] != user_id:
+            return None
+        return [SessionEvent(*entry[1:]) for entry in read]
 
     async def prune_all(self) -> int:
         """Forgets sessions that have run out; how many."""
@@ -235,10 +242,10 @@ class Sessions:
             for session_id, cells, ttl in zip(ids, answers[::2], answers[1::2], strict=True)
         ]
 
-    async def _note(self, session_id: str, kind: str) -> None:
+    async def _note(self, session_id: str, user_id: str, kind: str) -> None:
         context = current()
         key = redis_keys.session_events(session_id)
-        entry = orjson.dumps([kind, times.now_text(), context.client_ip, context.user_agent])
+        entry = orjson.dumps([user_id, kind, times.now_text(), context.client_ip, context.user_agent])
         with redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.lpush(key, entry)

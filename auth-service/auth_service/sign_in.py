@@ -6,24 +6,28 @@ import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from auth_service import addresses, refresh_tokens
+from auth_service import addresses, refresh_tokens, second_factors
 from auth_service.access_tokens import AccessTokens
 from auth_service.auth_settings import LiveSettings
 from auth_service.lockouts import Attempt, Lockouts
 from auth_service.models import Identity
 from auth_service.passwords import Passwords
+from auth_service.profiles import Profiles
+from auth_service.realms import Realm
+from auth_service.second_factors import SecondFactors
 from auth_service.sessions import Sessions
 from auth_service.store import AuthStore
 from fastcms_common.audit import AuditLog
 from fastcms_common.context import Caller
-from fastcms_common.errors import Denied, Unauthenticated
+from fastcms_common.errors import Denied, Invalid, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A session with its tokens. `expires_in` is the access token's life in seconds."""
+    """A session with its tokens. `user` is the person as the API shows them, JSON; `expires_in` is in seconds."""
 
     identity: Identity
+    user: bytes
     session_id: str
     access_token: str
     refresh_token: str
@@ -41,6 +45,8 @@ class SignIn:
         lockouts: Lockouts,
         tokens: AccessTokens,
         settings: LiveSettings,
+        profiles: Profiles,
+        factors: SecondFactors,
         audit: AuditLog,
     ) -> None:
         self._store = store
@@ -49,31 +55,58 @@ class SignIn:
         self._lockouts = lockouts
         self._tokens = tokens
         self._settings = settings
+        self._profiles = profiles
+        self._factors = factors
         self._audit = audit
 
-    async def with_password(self, realm: str, email: str, password: str) -> SignedIn:
+    async def with_password(self, realm: Realm, email: str, password: str, mfa_code: str | None) -> SignedIn:
         """Signs in with e-mail and password.
 
-        Raises Denied (ACCOUNT_LOCKED) or Unauthenticated (INVALID_CREDENTIALS): the same, after the same work, for an
-        unknown e-mail, a wrong password and a disabled account.
+        Raises Denied (ACCOUNT_LOCKED, PASSWORD_AUTH_DISABLED) or Unauthenticated: INVALID_CREDENTIALS is the same,
+        after the same work, for an unknown e-mail, a wrong password and a disabled account; MFA_REQUIRED and
+        MFA_CODE_INVALID come after a right password only.
         """
+        # Built-in users have no other way in: switching passwords off must not shut the last admin out.
+        if not realm.built_in and not realm.settings(self._settings.current).password_auth_enabled:
+            raise Denied("Signing in with a password is switched off here.", reason="PASSWORD_AUTH_DISABLED")
         email_key = addresses.key(email)
         try:
-            async with self._lockouts.attempt(realm, email_key) as attempt:
-                identity = await self._store.identity_by_email(realm, email_key)
+            async with self._lockouts.attempt(realm.id, email_key) as attempt:
+                identity = await self._store.identity_by_email(realm.id, email_key)
                 matches = await self._passwords.verify(identity.password_hash if identity else None, password)
                 if identity is None or not matches or not may_sign_in(identity):
-                    await self._refuse(attempt, realm, email, identity)
+                    await self._refuse(attempt, realm.id, email, identity)
                     raise wrong_credentials()
+                await self._ask_second_factor(attempt, identity, mfa_code)
                 await attempt.succeeded()
-        except Denied:
-            await self._note_failure(realm, email, "locked")
+        except Denied as refusal:
+            if refusal.reason == "ACCOUNT_LOCKED":
+                await self._note_failure(realm.id, email, "locked")
             raise
         await self._renew_hash(identity, password)
         return await self.finish(identity, "password")
 
+    async def confirm(self, identity: Identity, password: str, field: str) -> None:
+        """Returns where somebody who is signed in has shown that it is really them. A guess counts as in signing in.
+
+        Raises Denied (ACCOUNT_LOCKED), Invalid naming `field` (INVALID_CREDENTIALS).
+        """
+        async with self._lockouts.attempt(identity.realm, identity.email_key) as attempt:
+            if not await self._passwords.verify(identity.password_hash, password):
+                await self._refuse(attempt, identity.realm, identity.email, identity)
+                raise Invalid.field(field, "Is not the current password.", reason="INVALID_CREDENTIALS")
+            await attempt.succeeded()
+
+    async def with_proof(self, identity: Identity, method: str, mfa_code: str | None) -> SignedIn:
+        """Signs in somebody who has proven who they are without a password; a second factor is still asked for."""
+        async with self._lockouts.attempt(identity.realm, identity.email_key) as attempt:
+            await self._ask_second_factor(attempt, identity, mfa_code)
+            await attempt.succeeded()
+        return await self.finish(identity, method)
+
     async def finish(self, identity: Identity, method: str) -> SignedIn:
-        """Opens the session of someone who has proven who they are."""
+        """Opens the session of someone who has proven all that there is to prove."""
+        user = await self._profiles.user(identity)
         opened, refresh_token = await self._sessions.open(identity, self._idle)
         # A password changed or an account disabled since `identity` was read ended all sessions it could see; this one
         # it could not, so it is for us to look again.
@@ -90,16 +123,18 @@ class SignIn:
             description=f"Signed in with {method}",
             details={"method": method, "realm": identity.realm},
         )
-        return self._signed_in(identity, opened, refresh_token)
+        return self._signed_in(identity, user, opened, refresh_token)
 
-    async def refresh(self, refresh_token: str) -> SignedIn:
+    async def refresh(self, realm: Realm, refresh_token: str) -> SignedIn:
         """The next pair of tokens. Unauthenticated where the token is not good; a stolen one ends its session."""
         token = self._sessions.parse(refresh_token)
         session = await self._sessions.get(token.session_id)
         identity = await self._store.identity(session.user_id) if session else None
-        if session is None or identity is None or not may_sign_in(identity):
+        if session is None or identity is None or not may_sign_in(identity) or session.realm != realm.id:
             raise refresh_tokens.invalid()
-        outcome, successor = await self._sessions.rotate(token, self._idle)
+        # Before the token is used up: where the profile cannot be had the client may try again with the same token.
+        user = await self._profiles.user(identity)
+        outcome, successor = await self._sessions.rotate(token, identity.id, self._idle)
         if outcome == "theft":
             await self._audit.record(
                 "security",
@@ -114,7 +149,7 @@ class SignIn:
             )
         if outcome in ("theft", "gone"):
             raise refresh_tokens.invalid()
-        return self._signed_in(identity, session.id, successor)
+        return self._signed_in(identity, user, session.id, successor)
 
     async def out(self, caller: Caller, refresh_token: str) -> None:
         """Ends the caller's session, and that of `refresh_token` where it is theirs too."""
@@ -132,14 +167,25 @@ class SignIn:
     def _idle(self) -> timedelta:
         return timedelta(days=self._settings.current.refresh_token_expiry_days)
 
-    def _signed_in(self, identity: Identity, session_id: str, refresh_token: str) -> SignedIn:
+    def _signed_in(self, identity: Identity, user: bytes, session_id: str, refresh_token: str) -> SignedIn:
         lifetime = self._settings.current.token_expiry_hours * 3600
         access_token = self._tokens.for_session(identity, session_id, lifetime)
-        return SignedIn(identity, session_id, access_token, refresh_token, lifetime)
+        return SignedIn(identity, user, session_id, access_token, refresh_token, lifetime)
 
-    async def _refuse(self, attempt: Attempt, realm: str, email: str, identity: Identity | None) -> None:
+    async def _ask_second_factor(self, attempt: Attempt, identity: Identity, code: str | None) -> None:
+        if not identity.mfa_enabled:
+            return
+        if not code:
+            raise second_factors.required()
+        if not await self._factors.spend(identity, code):
+            await self._refuse(attempt, identity.realm, identity.email, identity, "wrong_second_factor")
+            raise second_factors.wrong()
+
+    async def _refuse(
+        self, attempt: Attempt, realm: str, email: str, identity: Identity | None, why: str = "wrong_credentials"
+    ) -> None:
         locked_for = await attempt.failed()
-        await self._note_failure(realm, email, "wrong_credentials", identity)
+        await self._note_failure(realm, email, why, identity)
         if locked_for is not None:
             await self._audit.record(
                 "auth",

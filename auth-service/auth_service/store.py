@@ -23,6 +23,7 @@ from fastcms_common.storage import (
     Table,
     eq,
     gt,
+    has,
     is_null,
     le,
     lt,
@@ -35,8 +36,9 @@ IDENTITIES = Table(
         Index("founder", unique=True, name="founder"),
         Index(("realm", "created"), name="realm_created"),
         Index(("state", "updated"), name="state_updated"),
+        Index("profile_stale", name="profile_stale"),
     ),
-    scalars=("role", "superadmin", "verified", "disabled", "email", "name", "last_login", "epoch"),
+    scalars=("role", "superadmin", "verified", "disabled", "email", "name", "last_login", "epoch", "pending_until"),
 )
 SIGNING_KEYS = Table("signing_keys", (Index("kid", unique=True),))
 GRANTS = Table(
@@ -101,12 +103,61 @@ class AuthStore:
         changes = changes | {"updated": times.now_text(), "epoch": epoch + 1}
         return await self.change_identity(identity_id, changes, epoch=epoch, where=where)
 
+    async def activate(self, identity_id: str) -> Identity | None:
+        """Ends a registration well; None where it was given up meanwhile."""
+        changes = {"state": "active", "pending_until": None}
+        return await self.change_identity(identity_id, changes, where=eq("state", "pending"))
+
+    async def lapse(self, identity_id: str) -> None:
+        """Gives a registration up now."""
+        changes = {"pending_until": times.now_text()}
+        await self.change_identity(identity_id, changes, where=eq("state", "pending"))
+
+    async def begin_undoing(self, identity: Identity) -> Identity | None:
+        """Claims a registration that was given up, to remove what there is of it; None where it is not (any more)."""
+        given_up = And(eq("state", "pending"), le("pending_until", times.now_text()))
+        changes = {"state": "deleting", "updated": times.now_text()}
+        return await self.change_identity(identity.id, changes, where=given_up)
+
+    async def halfway(self, before: str) -> list[Identity]:
+        """Registrations given up, and removals that have not moved since `before`."""
+        pending = And(eq("state", "pending"), le("pending_until", times.now_text()))
+        deleting = And(eq("state", "deleting"), le("updated", before))
+        found = await self.storage.find(IDENTITIES.name, pending) + await self.storage.find(IDENTITIES.name, deleting)
+        return [msgspec.convert(one, Identity) for one in found]
+
     async def note_login(self, identity: Identity) -> bool:
         """Sets the time of the last sign-in. False where the account has changed since `identity` was read so that a
         sign-in begun then must not finish."""
         still = And(eq("state", "active"), eq("disabled", False))
         changes = {"last_login": times.now_text()}
         return await self.change_identity(identity.id, changes, epoch=identity.epoch, where=still) is not None
+
+    # -- second factors -------------------------------------------------------------------------------------------
+
+    async def set_second_factor(self, identity: Identity, factor: dict[str, Any] | None) -> None:
+        """Puts it in the place of whatever there was."""
+        await self.change_identity(identity.id, {"second_factor": factor, "updated": times.now_text()})
+
+    async def enable_second_factor(self, identity: Identity, secret: str, changes: dict[str, Any]) -> bool:
+        """Changes the second factor if it still has this (sealed) secret and is not enabled."""
+        where = And(eq("second_factor.secret", secret), eq("second_factor.enabled", False))
+        under = {f"second_factor.{name}": value for name, value in changes.items()}
+        return await self.change_identity(identity.id, under | {"updated": times.now_text()}, where=where) is not None
+
+    async def spend_step(self, identity_id: str, step: int) -> bool:
+        """Spends a time step and all before it. False where that has been done."""
+        where = And(eq("second_factor.enabled", True), lt("second_factor.last_step", step))
+        return await self.change_identity(identity_id, {"second_factor.last_step": step}, where=where) is not None
+
+    async def spend_recovery_code(self, identity_id: str, code_hash: str) -> bool:
+        """Takes a recovery code away. False where it is gone."""
+        path = "second_factor.recovery_codes"
+        change = Change(remove={path: [code_hash]})
+        spent = await self.storage.update(IDENTITIES.name, identity_id, change, has(path, code_hash))
+        return spent is not None
+
+    # -- who there is ---------------------------------------------------------------------------------------------
 
     async def any_admin(self) -> bool:
         """Whether a built-in admin exists."""
@@ -125,7 +176,7 @@ class AuthStore:
         )
         return [msgspec.convert(one, Identity) for one in documents], await self.storage.count(IDENTITIES.name, where)
 
-    async def scan_identities(self, where: Query) -> AsyncIterator[Identity]:
+    async def scan_identities(self, where: Query = ALL) -> AsyncIterator[Identity]:
         """All of them that match."""
         async for document in self.storage.scan(IDENTITIES.name, where):
             yield msgspec.convert(document, Identity)

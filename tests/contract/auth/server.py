@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc.aio
 import orjson
+from google.api.httpbody_pb2 import HttpBody
 from redis.asyncio import Redis
 
 from auth_service import __main__ as auth_main
@@ -57,14 +58,22 @@ class AuthServer:
         return await self.call(self.auth.Register, request, bearer)
 
     async def login(self, email: str = EMAIL, password: str = PASSWORD, **more: Any) -> auth_pb2.LoginAnswer:
-        return await self.call(self.auth.Login, auth_pb2.LoginRequest(email=email, password=password), **more)
+        ip = more.pop("ip", "10.0.0.9")
+        return await self.call(self.auth.Login, auth_pb2.LoginRequest(email=email, password=password, **more), ip=ip)
 
-    async def refresh(self, token: str) -> auth_pb2.LoginAnswer:
-        return await self.call(self.auth.Refresh, auth_pb2.RefreshRequest(refresh_token=token))
+    async def refresh(self, token: str, collection: str = "") -> auth_pb2.LoginAnswer:
+        request = auth_pb2.RefreshRequest(refresh_token=token, collection=collection)
+        return await self.call(self.auth.Refresh, request)
 
-    async def me(self, bearer: str) -> dict[str, Any]:
-        answer = await self.call(self.auth.GetMe, auth_pb2.GetMeRequest(), bearer)
+    async def me(self, bearer: str, collection: str = "") -> dict[str, Any]:
+        answer = await self.call(self.auth.GetMe, auth_pb2.GetMeRequest(collection=collection), bearer)
         return orjson.loads(answer.data)
+
+    async def join(self, body: Any, collection: str = "customers") -> auth_pb2.LoginAnswer:
+        """Registers a member from a body: an object, or the bytes of one."""
+        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        request = auth_pb2.RegisterMemberRequest(collection=collection, body=HttpBody(data=raw))
+        return await self.call(self.auth.RegisterMember, request)
 
     async def service_token(self, service: str = "admin-service") -> str:
         now = int(time.time())

@@ -27,10 +27,11 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61stcms/auth/v1/auth.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x0fRegisterRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x01\x88\x01\x01\x12-\n\x0bsetup_token\x18\x05 \x01(\tB\x18\x9a\xb5\x18\x14\x12\rX-Setup-Token\x18\x80\x04\x38\x01\x42\x07\n\x05_nameB\x07\n\x05_role\"y\n\x0cLoginRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1f\n\x08mfa_code\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x00\x88\x01\x01\x42\x0b\n\t_mfa_code\"\x8e\x01\n\x0bLoginAnswer\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x05\x12*\n\x04user\x18\x05 \x01(\x0c\x42\x1c\x9a\xb5\x18\x18\x08\x01\x32\x14\x66\x61stcms.auth.v1.User\"\xe0\x01\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x13\n\x0bmfa_enabled\x18\x07 \x01(\x08\x12+\n\x07\x63reated\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07updated\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_name\"6\n\x0eRefreshRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\"\x0e\n\x0cGetMeRequest\"H\n\rLogoutRequest\x12%\n\rrefresh_token\x18\x01 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80\x04\x38\x01H\x00\x88\x01\x01\x42\x10\n\x0e_refresh_token\"\x15\n\x13ListSessionsRequest\"B\n\x14ListSessionsResponse\x12*\n\x08sessions\x18\x01 \x03(\x0b\x32\x18.fastcms.auth.v1.Session\"\xd2\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_used\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nip_address\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07\x63urrent\x18\x06 \x01(\x08\x42\r\n\x0b_user_agentB\r\n\x0b_ip_address\"\"\n\x14RevokeSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x1a\n\x18RevokeAllSessionsRequest2\xc4\x08\n\x0b\x41uthService\x12\x95\x01\n\x08Register\x12 .fastcms.auth.v1.RegisterRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"I\x8a\xb5\x18\x04\x08\x02\x10\x01\x92\xb5\x18\x1d\x08\xc9\x01\x10\x01\x1a\x05\x65mailB\x0fPASSWORD_POLICY\x82\xd3\xe4\x93\x02\x1a\"\x15/api/v1/auth/register:\x01*\x12\xa9\x01\n\x05Login\x12\x1d.fastcms.auth.v1.LoginRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"c\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18<\x10\x01\x1a\x05\x65mailB\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKEDB\x0cMFA_REQUIRED\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/auth/login:\x01*\x12o\n\x07Refresh\x12\x1f.fastcms.auth.v1.RefreshRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"%\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/auth/refresh:\x01*\x12u\n\x05GetMe\x12\x1d.fastcms.auth.v1.GetMeRequest\x1a\x14.google.api.HttpBody\"7\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\x16\"\x14\x66\x61stcms.auth.v1.User\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/auth/me\x12m\n\x06Logout\x12\x1e.fastcms.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"+\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/auth/logout:\x01*\x12\x8a\x01\n\x0cListSessions\x12$.fastcms.auth.v1.ListSessionsRequest\x1a%.fastcms.auth.v1.ListSessionsResponse\"-\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02!\x12\x15/api/v1/auth/sessionsb\x08sessions\x12\x81\x01\n\rRevokeSession\x12%.fastcms.auth.v1.RevokeSessionRequest\x1a\x16.google.protobuf.Empty\"1\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v1/auth/sessions/{id}\x12\x88\x01\n\x11RevokeAllSessions\x12).fastcms.auth.v1.RevokeAllSessionsRequest\x1a\x16.google.protobuf.Empty\"0\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/auth/sessions/allb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61stcms/auth/v1/auth.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x0fRegisterRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x01\x88\x01\x01\x12-\n\x0bsetup_token\x18\x05 \x01(\tB\x18\x9a\xb5\x18\x14\x12\rX-Setup-Token\x18\x80\x04\x38\x01\x42\x07\n\x05_nameB\x07\n\x05_role\"\x95\x01\n\x0cLoginRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1f\n\x08mfa_code\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x00\x88\x01\x01\x12\x1a\n\ncollection\x18\x04 \x01(\tB\x06\x9a\xb5\x18\x02\x18?B\x0b\n\t_mfa_code\"\x8e\x01\n\x0bLoginAnswer\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x05\x12*\n\x04user\x18\x05 \x01(\x0c\x42\x1c\x9a\xb5\x18\x18\x08\x01\x32\x14\x66\x61stcms.auth.v1.User\"\xe0\x01\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x13\n\x0bmfa_enabled\x18\x07 \x01(\x08\x12+\n\x07\x63reated\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07updated\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_name\"R\n\x0eRefreshRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\x12\x1a\n\ncollection\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"*\n\x0cGetMeRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"d\n\rLogoutRequest\x12%\n\rrefresh_token\x18\x01 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80\x04\x38\x01H\x00\x88\x01\x01\x12\x1a\n\ncollection\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?B\x10\n\x0e_refresh_token\"1\n\x13ListSessionsRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"B\n\x14ListSessionsResponse\x12*\n\x08sessions\x18\x01 \x03(\x0b\x32\x18.fastcms.auth.v1.Session\"\xd2\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_used\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nip_address\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07\x63urrent\x18\x06 \x01(\x08\x42\r\n\x0b_user_agentB\r\n\x0b_ip_address\">\n\x14RevokeSessionRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\ncollection\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"6\n\x18RevokeAllSessionsRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"B\n\x18ListSessionEventsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\ncollection\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"J\n\x19ListSessionEventsResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.fastcms.auth.v1.SessionEvent\"\x96\x01\n\x0cSessionEvent\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\nip_address\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_ip_addressB\r\n\x0b_user_agent\"W\n\x15RegisterMemberRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"s\n\nMemberBody\x12\x13\n\x05\x65mail\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x9a\xb5\x18\x02\x38\x01\x12\x1d\n\x10\x65mail_visibility\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x13\n\x11_email_visibility\"\x12\n\x10GetHolderRequest\"g\n\x0fUpdateMeRequest\x12\x1a\n\x04name\x18\x01 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x07\n\x05_name2\xfa\x10\n\x0b\x41uthService\x12\x95\x01\n\x08Register\x12 .fastcms.auth.v1.RegisterRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"I\x8a\xb5\x18\x04\x08\x02\x10\x01\x92\xb5\x18\x1d\x08\xc9\x01\x10\x01\x1a\x05\x65mailB\x0fPASSWORD_POLICY\x82\xd3\xe4\x93\x02\x1a\"\x15/api/v1/auth/register:\x01*\x12\xde\x01\n\x0eRegisterMember\x12&.fastcms.auth.v1.RegisterMemberRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"\x85\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18?\x08\xc9\x01\x10\x01*\x1a\x66\x61stcms.auth.v1.MemberBodyB\x0fPASSWORD_POLICYB\x0b\x45MAIL_TAKEN\x82\xd3\xe4\x93\x02\x36\"./api/v1/collections/{collection}/auth/register:\x04\x62ody\x12\xdc\x01\n\x05Login\x12\x1d.fastcms.auth.v1.LoginRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"\x95\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18<\x10\x01\x1a\x05\x65mailB\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKEDB\x0cMFA_REQUIRED\x82\xd3\xe4\x93\x02I\"\x12/api/v1/auth/login:\x01*Z0\"+/api/v1/collections/{collection}/auth/login:\x01*\x12\xa3\x01\n\x07Refresh\x12\x1f.fastcms.auth.v1.RefreshRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"Y\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02M\"\x14/api/v1/auth/refresh:\x01*Z2\"-/api/v1/collections/{collection}/auth/refresh:\x01*\x12\xa1\x01\n\x05GetMe\x12\x1d.fastcms.auth.v1.GetMeRequest\x1a\x14.google.api.HttpBody\"c\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\x16\"\x14\x66\x61stcms.auth.v1.User\x82\xd3\xe4\x93\x02=\x12\x0f/api/v1/auth/meZ*\x12(/api/v1/collections/{collection}/auth/me\x12u\n\tGetHolder\x12!.fastcms.auth.v1.GetHolderRequest\x1a\x14.google.api.HttpBody\"/\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\x16\"\x14\x66\x61stcms.auth.v1.User\x82\xd3\xe4\x93\x02\t\x12\x07/api/me\x12~\n\x08UpdateMe\x12 .fastcms.auth.v1.UpdateMeRequest\x1a\x14.google.api.HttpBody\":\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\x16\"\x14\x66\x61stcms.auth.v1.User\x82\xd3\xe4\x93\x02\x14\x32\x0f/api/v1/auth/me:\x01*\x12\xa0\x01\n\x06Logout\x12\x1e.fastcms.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"^\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02K\"\x13/api/v1/auth/logout:\x01*Z1\",/api/v1/collections/{collection}/auth/logout:\x01*\x12\xc6\x01\n\x0cListSessions\x12$.fastcms.auth.v1.ListSessionsRequest\x1a%.fastcms.auth.v1.ListSessionsResponse\"i\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02]\x12\x15/api/v1/auth/sessionsZ:\x12./api/v1/collections/{collection}/auth/sessionsb\x08sessionsb\x08sessions\x12\xe9\x01\n\x11ListSessionEvents\x12).fastcms.auth.v1.ListSessionEventsRequest\x1a*.fastcms.auth.v1.ListSessionEventsResponse\"}\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02q\x12!/api/v1/auth/sessions/{id}/eventsZD\x12:/api/v1/collections/{collection}/auth/sessions/{id}/eventsb\x06\x65ventsb\x06\x65vents\x12\xb8\x01\n\rRevokeSession\x12%.fastcms.auth.v1.RevokeSessionRequest\x1a\x16.google.protobuf.Empty\"h\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02S*\x1a/api/v1/auth/sessions/{id}Z5*3/api/v1/collections/{collection}/auth/sessions/{id}\x12\xbe\x01\n\x11RevokeAllSessions\x12).fastcms.auth.v1.RevokeAllSessionsRequest\x1a\x16.google.protobuf.Empty\"f\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02Q*\x19/api/v1/auth/sessions/allZ4*2/api/v1/collections/{collection}/auth/sessions/allb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,52 +54,98 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGINREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\232\265\030\005\030\200 8\001'
   _globals['_LOGINREQUEST'].fields_by_name['mfa_code']._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['mfa_code']._serialized_options = b'\232\265\030\004\030@8\001'
+  _globals['_LOGINREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_LOGINREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
   _globals['_LOGINANSWER'].fields_by_name['user']._loaded_options = None
   _globals['_LOGINANSWER'].fields_by_name['user']._serialized_options = b'\232\265\030\030\010\0012\024fastcms.auth.v1.User'
   _globals['_REFRESHREQUEST'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_REFRESHREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\342A\001\002\232\265\030\005\030\200\0048\001'
+  _globals['_REFRESHREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_REFRESHREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_GETMEREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_GETMEREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
   _globals['_LOGOUTREQUEST'].fields_by_name['refresh_token']._loaded_options = None
   _globals['_LOGOUTREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\232\265\030\005\030\200\0048\001'
+  _globals['_LOGOUTREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_LOGOUTREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_LISTSESSIONSREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_LISTSESSIONSREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_REVOKESESSIONREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_REVOKESESSIONREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_REVOKEALLSESSIONSREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_REVOKEALLSESSIONSREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_LISTSESSIONEVENTSREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_LISTSESSIONEVENTSREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_REGISTERMEMBERREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_REGISTERMEMBERREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_MEMBERBODY'].fields_by_name['email']._loaded_options = None
+  _globals['_MEMBERBODY'].fields_by_name['email']._serialized_options = b'\342A\001\002'
+  _globals['_MEMBERBODY'].fields_by_name['password']._loaded_options = None
+  _globals['_MEMBERBODY'].fields_by_name['password']._serialized_options = b'\342A\001\002\232\265\030\0028\001'
+  _globals['_UPDATEMEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UPDATEMEREQUEST'].fields_by_name['name']._serialized_options = b'\232\265\030\003\030\310\001'
   _globals['_AUTHSERVICE'].methods_by_name['Register']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['Register']._serialized_options = b'\212\265\030\004\010\002\020\001\222\265\030\035\010\311\001\020\001\032\005emailB\017PASSWORD_POLICY\202\323\344\223\002\032\"\025/api/v1/auth/register:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['RegisterMember']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['RegisterMember']._serialized_options = b'\212\265\030\002\010\001\222\265\030?\010\311\001\020\001*\032fastcms.auth.v1.MemberBodyB\017PASSWORD_POLICYB\013EMAIL_TAKEN\202\323\344\223\0026\"./api/v1/collections/{collection}/auth/register:\004body'
   _globals['_AUTHSERVICE'].methods_by_name['Login']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['Login']._serialized_options = b'\212\265\030\002\010\001\222\265\030<\020\001\032\005emailB\023INVALID_CREDENTIALSB\016ACCOUNT_LOCKEDB\014MFA_REQUIRED\202\323\344\223\002\027\"\022/api/v1/auth/login:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['Login']._serialized_options = b'\212\265\030\002\010\001\222\265\030<\020\001\032\005emailB\023INVALID_CREDENTIALSB\016ACCOUNT_LOCKEDB\014MFA_REQUIRED\202\323\344\223\002I\"\022/api/v1/auth/login:\001*Z0\"+/api/v1/collections/{collection}/auth/login:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['Refresh']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['Refresh']._serialized_options = b'\212\265\030\002\010\001\202\323\344\223\002\031\"\024/api/v1/auth/refresh:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['Refresh']._serialized_options = b'\212\265\030\002\010\001\202\323\344\223\002M\"\024/api/v1/auth/refresh:\001*Z2\"-/api/v1/collections/{collection}/auth/refresh:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['GetMe']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['GetMe']._serialized_options = b'\212\265\030\002\010\003\222\265\030\026\"\024fastcms.auth.v1.User\202\323\344\223\002\021\022\017/api/v1/auth/me'
+  _globals['_AUTHSERVICE'].methods_by_name['GetMe']._serialized_options = b'\212\265\030\002\010\003\222\265\030\026\"\024fastcms.auth.v1.User\202\323\344\223\002=\022\017/api/v1/auth/meZ*\022(/api/v1/collections/{collection}/auth/me'
+  _globals['_AUTHSERVICE'].methods_by_name['GetHolder']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['GetHolder']._serialized_options = b'\212\265\030\002\010\003\222\265\030\026\"\024fastcms.auth.v1.User\202\323\344\223\002\t\022\007/api/me'
+  _globals['_AUTHSERVICE'].methods_by_name['UpdateMe']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['UpdateMe']._serialized_options = b'\212\265\030\002\010\003\222\265\030\026\"\024fastcms.auth.v1.User\202\323\344\223\002\0242\017/api/v1/auth/me:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['Logout']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['Logout']._serialized_options = b'\212\265\030\002\010\003\222\265\030\003\010\314\001\202\323\344\223\002\030\"\023/api/v1/auth/logout:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['Logout']._serialized_options = b'\212\265\030\002\010\003\222\265\030\003\010\314\001\202\323\344\223\002K\"\023/api/v1/auth/logout:\001*Z1\",/api/v1/collections/{collection}/auth/logout:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['ListSessions']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\212\265\030\002\010\003\202\323\344\223\002!\022\025/api/v1/auth/sessionsb\010sessions'
+  _globals['_AUTHSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\212\265\030\002\010\003\202\323\344\223\002]\022\025/api/v1/auth/sessionsZ:\022./api/v1/collections/{collection}/auth/sessionsb\010sessionsb\010sessions'
+  _globals['_AUTHSERVICE'].methods_by_name['ListSessionEvents']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['ListSessionEvents']._serialized_options = b'\212\265\030\002\010\003\202\323\344\223\002q\022!/api/v1/auth/sessions/{id}/eventsZD\022:/api/v1/collections/{collection}/auth/sessions/{id}/eventsb\006eventsb\006events'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeSession']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['RevokeSession']._serialized_options = b'\212\265\030\004\010\003\020\001\222\265\030\003\010\314\001\202\323\344\223\002\034*\032/api/v1/auth/sessions/{id}'
+  _globals['_AUTHSERVICE'].methods_by_name['RevokeSession']._serialized_options = b'\212\265\030\004\010\003\020\001\222\265\030\003\010\314\001\202\323\344\223\002S*\032/api/v1/auth/sessions/{id}Z5*3/api/v1/collections/{collection}/auth/sessions/{id}'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeAllSessions']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['RevokeAllSessions']._serialized_options = b'\212\265\030\004\010\003\020\001\222\265\030\003\010\314\001\202\323\344\223\002\033*\031/api/v1/auth/sessions/all'
-  _globals['_REGISTERREQUEST']._serialized_start=233
-  _globals['_REGISTERREQUEST']._serialized_end=442
-  _globals['_LOGINREQUEST']._serialized_start=444
-  _globals['_LOGINREQUEST']._serialized_end=565
-  _globals['_LOGINANSWER']._serialized_start=568
-  _globals['_LOGINANSWER']._serialized_end=710
-  _globals['_USER']._serialized_start=713
-  _globals['_USER']._serialized_end=937
-  _globals['_REFRESHREQUEST']._serialized_start=939
-  _globals['_REFRESHREQUEST']._serialized_end=993
-  _globals['_GETMEREQUEST']._serialized_start=995
-  _globals['_GETMEREQUEST']._serialized_end=1009
-  _globals['_LOGOUTREQUEST']._serialized_start=1011
-  _globals['_LOGOUTREQUEST']._serialized_end=1083
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1085
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1106
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1108
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1174
-  _globals['_SESSION']._serialized_start=1177
-  _globals['_SESSION']._serialized_end=1387
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=1389
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=1423
-  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_start=1425
-  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_end=1451
-  _globals['_AUTHSERVICE']._serialized_start=1454
-  _globals['_AUTHSERVICE']._serialized_end=2546
+  _globals['_AUTHSERVICE'].methods_by_name['RevokeAllSessions']._serialized_options = b'\212\265\030\004\010\003\020\001\222\265\030\003\010\314\001\202\323\344\223\002Q*\031/api/v1/auth/sessions/allZ4*2/api/v1/collections/{collection}/auth/sessions/all'
+  _globals['_REGISTERREQUEST']._serialized_start=267
+  _globals['_REGISTERREQUEST']._serialized_end=476
+  _globals['_LOGINREQUEST']._serialized_start=479
+  _globals['_LOGINREQUEST']._serialized_end=628
+  _globals['_LOGINANSWER']._serialized_start=631
+  _globals['_LOGINANSWER']._serialized_end=773
+  _globals['_USER']._serialized_start=776
+  _globals['_USER']._serialized_end=1000
+  _globals['_REFRESHREQUEST']._serialized_start=1002
+  _globals['_REFRESHREQUEST']._serialized_end=1084
+  _globals['_GETMEREQUEST']._serialized_start=1086
+  _globals['_GETMEREQUEST']._serialized_end=1128
+  _globals['_LOGOUTREQUEST']._serialized_start=1130
+  _globals['_LOGOUTREQUEST']._serialized_end=1230
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1232
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1281
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1283
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1349
+  _globals['_SESSION']._serialized_start=1352
+  _globals['_SESSION']._serialized_end=1562
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=1564
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=1626
+  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_start=1628
+  _globals['_REVOKEALLSESSIONSREQUEST']._serialized_end=1682
+  _globals['_LISTSESSIONEVENTSREQUEST']._serialized_start=1684
+  _globals['_LISTSESSIONEVENTSREQUEST']._serialized_end=1750
+  _globals['_LISTSESSIONEVENTSRESPONSE']._serialized_start=1752
+  _globals['_LISTSESSIONEVENTSRESPONSE']._serialized_end=1826
+  _globals['_SESSIONEVENT']._serialized_start=1829
+  _globals['_SESSIONEVENT']._serialized_end=1979
+  _globals['_REGISTERMEMBERREQUEST']._serialized_start=1981
+  _globals['_REGISTERMEMBERREQUEST']._serialized_end=2068
+  _globals['_MEMBERBODY']._serialized_start=2070
+  _globals['_MEMBERBODY']._serialized_end=2185
+  _globals['_GETHOLDERREQUEST']._serialized_start=2187
+  _globals['_GETHOLDERREQUEST']._serialized_end=2205
+  _globals['_UPDATEMEREQUEST']._serialized_start=2207
+  _globals['_UPDATEMEREQUEST']._serialized_end=2310
+  _globals['_AUTHSERVICE']._serialized_start=2313
+  _globals['_AUTHSERVICE']._serialized_end=4483
 # @@protoc_insertion_point(module_scope)

@@ -43,6 +43,11 @@ class AuthServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
                 _registered_method=True)
+        self.RegisterMember = channel.unary_unary(
+                '/fastcms.auth.v1.AuthService/RegisterMember',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterMemberRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
+                _registered_method=True)
         self.Login = channel.unary_unary(
                 '/fastcms.auth.v1.AuthService/Login',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginRequest.SerializeToString,
@@ -58,6 +63,16 @@ class AuthServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.GetMeRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.GetHolder = channel.unary_unary(
+                '/fastcms.auth.v1.AuthService/GetHolder',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.GetHolderRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.UpdateMe = channel.unary_unary(
+                '/fastcms.auth.v1.AuthService/UpdateMe',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.UpdateMeRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.Logout = channel.unary_unary(
                 '/fastcms.auth.v1.AuthService/Logout',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
@@ -67,6 +82,11 @@ class AuthServiceStub(object):
                 '/fastcms.auth.v1.AuthService/ListSessions',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.ListSessionEvents = channel.unary_unary(
+                '/fastcms.auth.v1.AuthService/ListSessionEvents',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionEventsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionEventsResponse.FromString,
                 _registered_method=True)
         self.RevokeSession = channel.unary_unary(
                 '/fastcms.auth.v1.AuthService/RevokeSession',
@@ -95,6 +115,14 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RegisterMember(self, request, context):
+        """Creates a member of an auth collection and signs them in: e-mail, password and the collection's own fields, flat in
+        one object.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Login(self, request, context):
         """Signs in with e-mail and password.
         """
@@ -117,6 +145,20 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHolder(self, request, context):
+        """The holder of the token, whatever their realm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMe(self, request, context):
+        """Changes what the caller may change about themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Logout(self, request, context):
         """Ends the caller's session. Its access token stops working at once, everywhere.
         """
@@ -126,6 +168,13 @@ class AuthServiceServicer(object):
 
     def ListSessions(self, request, context):
         """The caller's live sessions, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessionEvents(self, request, context):
+        """What became of a session's refresh tokens, the newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +202,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.SerializeToString,
             ),
+            'RegisterMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterMember,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterMemberRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.SerializeToString,
+            ),
             'Login': grpc.unary_unary_rpc_method_handler(
                     servicer.Login,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginRequest.FromString,
@@ -168,6 +222,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.GetMeRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'GetHolder': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHolder,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.GetHolderRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'UpdateMe': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMe,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.UpdateMeRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'Logout': grpc.unary_unary_rpc_method_handler(
                     servicer.Logout,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.FromString,
@@ -177,6 +241,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ListSessions,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'ListSessionEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessionEvents,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionEventsRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionEventsResponse.SerializeToString,
             ),
             'RevokeSession': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeSession,
@@ -217,6 +286,33 @@ class AuthService(object):
             target,
             '/fastcms.auth.v1.AuthService/Register',
             fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.AuthService/RegisterMember',
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterMemberRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
             options,
             channel_credentials,
@@ -310,6 +406,60 @@ class AuthService(object):
             _registered_method=True)
 
     @staticmethod
+    def GetHolder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.AuthService/GetHolder',
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.GetHolderRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.AuthService/UpdateMe',
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.UpdateMeRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Logout(request,
             target,
             options=(),
@@ -353,6 +503,33 @@ class AuthService(object):
             '/fastcms.auth.v1.AuthService/ListSessions',
             fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessionEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.AuthService/ListSessionEvents',
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionEventsRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class AuthServiceStub:
     For built-in users: open while no admin exists (with the header X-Setup-Token where the operator has set one);
     afterwards it needs an admin's token. The first admin is a superadmin.
     """
+    RegisterMember: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RegisterMemberRequest, _auth_pb2.LoginAnswer]
+    """Creates a member of an auth collection and signs them in: e-mail, password and the collection's own fields, flat in
+    one object.
+    """
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginAnswer]
     """Signs in with e-mail and password."""
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.LoginAnswer]
@@ -51,10 +55,16 @@ class AuthServiceStub:
     """
     GetMe: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetMeRequest, _httpbody_pb2.HttpBody]
     """Who the caller is."""
+    GetHolder: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetHolderRequest, _httpbody_pb2.HttpBody]
+    """The holder of the token, whatever their realm."""
+    UpdateMe: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateMeRequest, _httpbody_pb2.HttpBody]
+    """Changes what the caller may change about themselves."""
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _empty_pb2.Empty]
     """Ends the caller's session. Its access token stops working at once, everywhere."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]
     """The caller's live sessions, the newest first."""
+    ListSessionEvents: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListSessionEventsRequest, _auth_pb2.ListSessionEventsResponse]
+    """What became of a session's refresh tokens, the newest first."""
     RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _empty_pb2.Empty]
     """Ends one of the caller's sessions."""
     RevokeAllSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeAllSessionsRequest, _empty_pb2.Empty]
@@ -73,6 +83,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     For built-in users: open while no admin exists (with the header X-Setup-Token where the operator has set one);
     afterwards it needs an admin's token. The first admin is a superadmin.
     """
+    RegisterMember: _aio.UnaryUnaryMultiCallable[_auth_pb2.RegisterMemberRequest, _auth_pb2.LoginAnswer]  # type: ignore[assignment]
+    """Creates a member of an auth collection and signs them in: e-mail, password and the collection's own fields, flat in
+    one object.
+    """
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginAnswer]  # type: ignore[assignment]
     """Signs in with e-mail and password."""
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.LoginAnswer]  # type: ignore[assignment]
@@ -81,10 +95,16 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetMeRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Who the caller is."""
+    GetHolder: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetHolderRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """The holder of the token, whatever their realm."""
+    UpdateMe: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateMeRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Changes what the caller may change about themselves."""
     Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Ends the caller's session. Its access token stops working at once, everywhere."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """The caller's live sessions, the newest first."""
+    ListSessionEvents: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListSessionEventsRequest, _auth_pb2.ListSessionEventsResponse]  # type: ignore[assignment]
+    """What became of a session's refresh tokens, the newest first."""
     RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Ends one of the caller's sessions."""
     RevokeAllSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeAllSessionsRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -105,6 +125,16 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         For built-in users: open while no admin exists (with the header X-Setup-Token where the operator has set one);
         afterwards it needs an admin's token. The first admin is a superadmin.
+        """
+
+    @_abc_1.abstractmethod
+    def RegisterMember(
+        self,
+        request: _auth_pb2.RegisterMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.LoginAnswer, _abc.Awaitable[_auth_pb2.LoginAnswer]]:
+        """Creates a member of an auth collection and signs them in: e-mail, password and the collection's own fields, flat in
+        one object.
         """
 
     @_abc_1.abstractmethod
@@ -134,6 +164,22 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Who the caller is."""
 
     @_abc_1.abstractmethod
+    def GetHolder(
+        self,
+        request: _auth_pb2.GetHolderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """The holder of the token, whatever their realm."""
+
+    @_abc_1.abstractmethod
+    def UpdateMe(
+        self,
+        request: _auth_pb2.UpdateMeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Changes what the caller may change about themselves."""
+
+    @_abc_1.abstractmethod
     def Logout(
         self,
         request: _auth_pb2.LogoutRequest,
@@ -148,6 +194,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.ListSessionsResponse, _abc.Awaitable[_auth_pb2.ListSessionsResponse]]:
         """The caller's live sessions, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ListSessionEvents(
+        self,
+        request: _auth_pb2.ListSessionEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListSessionEventsResponse, _abc.Awaitable[_auth_pb2.ListSessionEventsResponse]]:
+        """What became of a session's refresh tokens, the newest first."""
 
     @_abc_1.abstractmethod
     def RevokeSession(
