@@ -9,14 +9,16 @@ from google.api.httpbody_pb2 import HttpBody
 from collections_service.catalog import Catalog
 from collections_service.config import NAME, Settings
 from collections_service.events import CollectionEvents
+from collections_service.profiles import Profiles
 from collections_service.records import Records
 from collections_service.relations import Relations
 from collections_service.schemas import Schemas
-from collections_service.servicer import CollectionsServicer, RecordsServicer
+from collections_service.servicer import CollectionsServicer, ProfilesServicer, RecordsServicer
 from collections_service.store import CollectionStore
 from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
 from fastcms.collections.v1.collections_pb2_grpc import add_CollectionsServiceServicer_to_server
+from fastcms.collections.v1.profiles_pb2_grpc import add_ProfilesServiceServicer_to_server
 from fastcms.collections.v1.records_pb2_grpc import add_RecordsServiceServicer_to_server
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
@@ -45,6 +47,7 @@ async def main(settings: Settings) -> None:
     relations = Relations(store, events)
     schemas = Schemas(store, catalog, relations, events, AuditLog(redis))
     records = Records(store, catalog, relations, events)
+    profiles = Profiles(store, catalog, relations)
 
     async def key_set() -> bytes:
         answer: HttpBody = await keys.GetKeySet(GetKeySetRequest())
@@ -61,6 +64,7 @@ async def main(settings: Settings) -> None:
             [
                 (add_CollectionsServiceServicer_to_server, CollectionsServicer(schemas)),
                 (add_RecordsServiceServicer_to_server, RecordsServicer(records)),
+                (add_ProfilesServiceServicer_to_server, ProfilesServicer(profiles)),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), guard),
             ready={"redis": redis_answers, "storage": store.ping},

@@ -300,7 +300,7 @@ def _is_id(id: str) -> bool:
     return 1 <= len(id) <= 64 and id.isascii() and "\0" not in id
 
 
-def taken(collection: Collection, error: Duplicate) -> Conflict:
+def taken(collection: Collection, error: Duplicate, prefix: str = "data.") -> Conflict:
     """A unique value that another record has, in the words of the API."""
     if error.index == "id":
         field = FieldError("id", "is already taken")
@@ -310,7 +310,7 @@ def taken(collection: Collection, error: Duplicate) -> Conflict:
     return Conflict(
         f"Another record has this {' and '.join(taken_names)} already.",
         reason="NOT_UNIQUE",
-        fields=[FieldError(f"data.{name}", "is already taken") for name in taken_names],
+        fields=[FieldError(f"{prefix}{name}", "is already taken") for name in taken_names],
     )
 
 

@@ -12,12 +12,14 @@ from google.protobuf.empty_pb2 import Empty
 from collections_service.messages import change_draft, collection_message, create_draft
 from collections_service.models import Collection
 from collections_service.policy import Session
+from collections_service.profiles import Profiles
 from collections_service.records import PER_PAGE, Answer, Listing, Records, Shown
 from collections_service.rendering import to_json
 from collections_service.schemas import Schemas
 from fastcms.collections.v1 import collections_pb2 as pb
-from fastcms.collections.v1 import records_pb2
+from fastcms.collections.v1 import profiles_pb2, records_pb2
 from fastcms.collections.v1.collections_pb2_grpc import CollectionsServiceServicer
+from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceServicer
 from fastcms.collections.v1.records_pb2_grpc import RecordsServiceServicer
 from fastcms_common.errors import NotFound
 
@@ -129,3 +131,42 @@ def _body(answer: Answer, context: Context) -> HttpBody:
     if answer.etag is not None:
         context.set_trailing_metadata((("etag", answer.etag),))
     return HttpBody(content_type="application/json", data=to_json(answer.body))
+
+
+class ProfilesServicer(ProfilesServiceServicer):
+    """`fastcms.collections.v1.ProfilesService`."""
+
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+
+    async def ResolveRealm(self, request: profiles_pb2.ResolveRealmRequest, context: Context) -> profiles_pb2.Realm:
+        realm = await self._profiles.realm(request.collection)
+        return profiles_pb2.Realm(id=realm.id, name=realm.name, auth_options=to_json(realm.options.get("auth") or {}))
+
+    async def CreateProfile(self, request: profiles_pb2.CreateProfileRequest, context: Context) -> profiles_pb2.Profile:
+        record = await self._profiles.create(
+            request.collection, request.id, request.email, request.verified, request.data
+        )
+        return _profile(record)
+
+    async def GetProfile(self, request: profiles_pb2.GetProfileRequest, context: Context) -> profiles_pb2.Profile:
+        return _profile(await self._profiles.get(request.collection, request.id))
+
+    async def UpdateProfile(self, request: profiles_pb2.UpdateProfileRequest, context: Context) -> profiles_pb2.Profile:
+        email = request.email if request.HasField("email") else None
+        verified = request.verified if request.HasField("verified") else None
+        return _profile(await self._profiles.change(request.collection, request.id, email, verified))
+
+    async def DeleteProfile(self, request: profiles_pb2.DeleteProfileRequest, context: Context) -> Empty:
+        await self._profiles.delete(request.collection, request.id)
+        return Empty()
+
+    async def FindProfiles(
+        self, request: profiles_pb2.FindProfilesRequest, context: Context
+    ) -> profiles_pb2.FindProfilesResponse:
+        ids = await self._profiles.existing(request.collection, list(request.ids))
+        return profiles_pb2.FindProfilesResponse(ids=ids)
+
+
+def _profile(record: dict[str, Any]) -> profiles_pb2.Profile:
+    return profiles_pb2.Profile(id=record["id"], record=to_json(record))

@@ -1,0 +1,117 @@
+"""The record side of the members of auth collections, for auth-service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from collections_service.catalog import Catalog, Snapshot
+from collections_service.decoding import decode
+from collections_service.models import CREATED, EMAIL, ID, REVISION, UPDATED, VERIFIED, Collection
+from collections_service.policy import not_found
+from collections_service.records import taken
+from collections_service.relations import Relations, new_revision
+from collections_service.rendering import fields_of
+from collections_service.store import CollectionStore
+from fastcms_common import times
+from fastcms_common.errors import FieldError, Invalid, NotFound
+from fastcms_common.ids import is_uuid
+from fastcms_common.storage import Change, Document, Duplicate
+
+
+class Profiles:
+    """What auth-service may do to members' records. No rule of the collection is applied."""
+
+    def __init__(self, store: CollectionStore, catalog: Catalog, relations: Relations) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._relations = relations
+
+    async def realm(self, name_or_id: str) -> Collection:
+        """The auth collection of a path. NotFound for an unknown one and for one of type base."""
+        return (await self._find(name_or_id))[0]
+
+    async def _find(self, name_or_id: str) -> tuple[Collection, Snapshot]:
+        snapshot = await self._catalog.current()
+        if snapshot.named(name_or_id) is None and snapshot.with_id(name_or_id) is None:
+            snapshot = await self._catalog.fresh()
+        collection = snapshot.find(name_or_id)
+        if collection.type != "auth":
+            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
+        await self._store.ensure_table(collection)
+        return collection, snapshot
+
+    async def create(self, realm: str, id: str, email: str, verified: bool, data: bytes) -> dict[str, Any]:
+        """The record of a new member, or the one that is there already. Invalid names bad fields by flat names."""
+        collection, snapshot = await self._find(realm)
+        existing = await self._store.get(collection, id)
+        if existing is not None:
+            return _flat(collection, existing)
+        if not is_uuid(id):
+            raise Invalid.field("id", "must be a UUID in lower case")
+        given = decode(data) if data else {}
+        if not isinstance(given, dict):
+            raise Invalid.field("data", "must be an object")
+        errors: list[FieldError] = []
+        values = snapshot.validator(collection).values(given, "", errors)
+        if not errors:
+            errors = await self._relations.missing(snapshot, collection, values, "")
+        if errors:
+            raise Invalid(errors)
+        moment = times.now_text()
+        dates = {field.id: moment for field in collection.fields if field.type == "autodate" and field.on_create}
+        stamps = {ID: id, CREATED: moment, UPDATED: moment, REVISION: new_revision()}
+        doc = {**stamps, EMAIL.id: email, VERIFIED.id: verified, **values, **dates}
+        try:
+            await self._store.insert(collection, doc)
+        except Duplicate as error:
+            if error.index == ID:
+                # The same call, a moment earlier.
+                return await self.get(realm, id)
+            raise taken(collection, error, "") from None
+        return _flat(collection, doc)
+
+    async def get(self, realm: str, id: str) -> dict[str, Any]:
+        """A member's record. NotFound."""
+        collection, _ = await self._find(realm)
+        doc = await self._store.get(collection, id)
+        if doc is None:
+            raise not_found()
+        return _flat(collection, doc)
+
+    async def change(self, realm: str, id: str, email: str | None, verified: bool | None) -> dict[str, Any]:
+        """Writes what only auth-service may change. NotFound."""
+        collection, _ = await self._find(realm)
+        values: dict[str, Any] = {UPDATED: times.now_text(), REVISION: new_revision()}
+        if email is not None:
+            values[EMAIL.id] = email
+        if verified is not None:
+            values[VERIFIED.id] = verified
+        doc = await self._store.update(collection, id, Change(set=values))
+        if doc is None:
+            raise not_found()
+        return _flat(collection, doc)
+
+    async def delete(self, realm: str, id: str) -> None:
+        """Deletes a member's record with what `on_delete` asks for. No record, or no collection, is a success."""
+        try:
+            collection, snapshot = await self._find(realm)
+        except NotFound:
+            return
+        release = await self._relations.plan(snapshot, collection, [id])
+        await self._store.delete(collection, id)
+        await self._relations.carry_out(release)
+
+    async def existing(self, realm: str, ids: Sequence[str]) -> list[str]:
+        """Which of these members have a record."""
+        try:
+            collection, _ = await self._find(realm)
+        except NotFound:
+            return []
+        return [doc[ID] for doc in await self._store.get_many(collection, ids) if doc is not None]
+
+
+def _flat(collection: Collection, doc: Document) -> dict[str, Any]:
+    """The record as its owner sees it, in one object."""
+    shown = {field.name: doc.get(field.id) for field in fields_of(collection) if not field.hidden}
+    return {ID: doc[ID], **shown, CREATED: doc[CREATED], UPDATED: doc[UPDATED]}
