@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PROBE_TIMEOUT = 2.0
-PROBE_EVERY = 0.1
+PROBE_EVERY = 0.25
 
 
 @dataclass(frozen=True, slots=True)

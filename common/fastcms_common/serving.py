@@ -100,7 +100,7 @@ async def serve(
     except RuntimeError:
         stop(f"LISTEN: {settings.listen} cannot be listened on")
     if settings.metrics_listen:
-        _serve_metrics(settings.metrics_listen)
+        serve_metrics(settings.metrics_listen)
     stopping = _stop_signal()
     await server.start()
     await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -143,7 +143,8 @@ def _stop_signal() -> asyncio.Future[None]:
     return stopping
 
 
-def _serve_metrics(address: str) -> None:
+def serve_metrics(address: str) -> None:
+    """Serves this process's metrics on `host:port`, from a thread. Ends it with one line where that cannot be had."""
     host, _, port = address.rpartition(":")
     try:
         start_http_server(int(port), host.strip("[]"))

@@ -29,6 +29,7 @@ from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.channels import open_channel
 from fastcms_common.service_tokens import ServiceTokens, read_key
+from fastcms_common.serving import serve_metrics
 from fastcms_common.settings import load, stop
 from fastcms_common.times import from_text
 from scheduler_service.beat import Beat, Plan, keep_time
@@ -110,6 +111,8 @@ def main() -> None:
     role = only or settings.worker_role
     logs.configure(settings, f"scheduler-{role if role != 'both' else 'worker'}")
     _calm_libraries()
+    if settings.metrics_listen:
+        serve_metrics(settings.metrics_listen)
     background = Background()
     channels = background.call(_connect(settings))
     app = make_app(settings.redis_url, settings.visibility_timeout_seconds)
