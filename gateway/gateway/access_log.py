@@ -17,6 +17,8 @@ from fastcms_common.logs import get_logger
 _EVERY: Final = 0.25
 # Requests that may wait to be logged; past it the oldest are counted and not written, rather than memory eaten.
 _CAPACITY: Final = 50_000
+# Asked every few seconds by whoever watches over the gateway: counted, not written.
+_PROBES: Final = frozenset({"/health", "/health/ready"})
 
 log = get_logger("gateway.access")
 
@@ -72,7 +74,7 @@ class AccessLog:
             entry = waiting.popleft()
             requests_total.labels(entry.method, entry.route, entry.status).inc()
             request_seconds.labels(entry.route).observe(entry.seconds)
-            if not self._quiet:
+            if not self._quiet and entry.route not in _PROBES:
                 _write(entry)
 
 
