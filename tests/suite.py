@@ -96,11 +96,15 @@ class Suite:
 
     def wait_ready(self, within: float = START_WITHIN) -> None:
         """Wait until `/health/ready` answers 200. Fails at once, with the log, where the run ends instead."""
-        wait_until(self._is_ready, f"the suite is ready; its log:\n{self.log}", within=within)
+        try:
+            wait_until(self._is_ready, "the suite is ready", within=within)
+        except AssertionError as error:
+            error.add_note(self.log)
+            raise
 
     def _is_ready(self) -> bool:
         if self.process.poll() is not None:
-            raise AssertionError(f"the run ended with exit code {self.process.returncode}:\n{self.log}")
+            raise AssertionError(f"the run ended with exit code {self.process.returncode}")
         if not self.run_info().get("ready"):
             return False
         try:
