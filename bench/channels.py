@@ -71,7 +71,7 @@ async def measure(port: int, multiplex: bool, concurrency: int, seconds: float) 
     await channel.channel_ready()
     if multiplex:
         async with asyncio.timeout(10):
-            while not cast(Any, channel).streams_up:
+            while not cast(Any, channel).streams_up:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
     request = auth_pb2.LoginRequest(email="someone@example.com", password="a long password")
     took: list[float] = []

@@ -169,7 +169,10 @@ class _Stream:
             task.cancel()
             # A task that has not begun to run never will, so this is not its to do.
             served.end()
-            self._finished()
+            self._fewer.set()
+            self._wake.set()
+        elif self._large:
+            self._large = deque(large for large in self._large if large.id != id_)
 
     async def _serve(self, id_: int, handler: Any, served: ServedCall, request: bytes) -> None:
         response = b""
@@ -213,10 +216,6 @@ class _Stream:
 
     def _queue(self, answer: bytes) -> None:
         self._answers.append(answer)
-        self._wake.set()
-
-    def _finished(self) -> None:
-        self._fewer.set()
         self._wake.set()
 
     async def _write(self) -> None:

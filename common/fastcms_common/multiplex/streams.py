@@ -104,6 +104,9 @@ class Stream:
                 self._next()
             if word == frames.GO_AWAY:
                 self.leave()
+            if self._leaving:
+                # The last one to leave closes the stream; until then there may be a call to give up.
+                self._wake.set()
 
     def _next(self) -> None:
         while self._waiting and len(self._calls) < self._limit:
@@ -137,7 +140,7 @@ class Stream:
                 self._wake.clear()
                 while self._out or self._given_up:
                     await self._exchange.write(self._frame())
-                if self._leaving:
+                if self._leaving and not self._calls:
                     await self._exchange.done_writing()
                     return
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

@@ -91,8 +91,8 @@ class Served:
             return await method(request)
 
 
-@pytest.fixture
-async def served(redis_server) -> AsyncIterator[Served]:
+@pytest.fixture(params=["plain", "multiplexed"])
+async def served(redis_server, request) -> AsyncIterator[Served]:
     redis = connect(redis_server.url)
     await redis.flushdb()
     await redis.hset("session:s1", mapping={"user": "u1"})
@@ -111,9 +111,13 @@ async def served(redis_server) -> AsyncIterator[Served]:
             background=[guard.watch()],
         )
     )
-    channel = open_channel(settings.listen)
+    multiplex = request.param == "multiplexed"
+    channel = open_channel(settings.listen, multiplex=multiplex)
     raw = channel.raw  # type: ignore[attr-defined]
-    await asyncio.wait_for(raw.channel_ready(), 10)
+    async with asyncio.timeout(10):
+        await raw.channel_ready()
+        while multiplex and not raw.streams_up:
+            await asyncio.sleep(0.01)
     yield Served(settings.listen, channel, redis, guard)
     await channel.close()
     task.cancel()
