@@ -33,19 +33,35 @@ def lockout(realm: str, account: str) -> str:
     return f"lockout:{realm}:{account}"
 
 
+# One-time codes. Written by auth-service alone.
+#   otp:{realm}:{key of the e-mail}         hash of a code and its wrong tries; TTL: ten minutes
+#   otp-tries:{realm}:{key of the e-mail}   count of wrong tries over all codes; TTL: an hour
+def one_time_code(realm: str, account: str) -> str:
+    return f"otp:{{{realm}:{account}}}"
+
+
+def one_time_code_tries(realm: str, account: str) -> str:
+    return f"otp-tries:{{{realm}:{account}}}"
+
+
 # Events. Streams, trimmed by their consumer once every group has acknowledged.
 #   events:audit           anything worth auditing; written by all, read by admin-service
 #   events:collections     records of auth collections and collections that went away; written by collections-service,
 #                          read by auth-service
+#   events:mail-requests   what people ask to be mailed; written and read by auth-service, so that asking for a mail
+#                          takes the same time whether or not there is an account
 AUDIT_EVENTS = "events:audit"
 COLLECTION_EVENTS = "events:collections"
+MAIL_REQUESTS = "events:mail-requests"
 
 # Schemas. Written by collections-service.
 #   collections-changed    pub/sub channel; a message is the id of a collection whose schema, rules or name changed
 COLLECTIONS_CHANGED = "collections-changed"
 
 # Settings. Written by the service that owns the category.
+#   settings               hash: category -> the values in force, as `live_settings.encode` writes them; no TTL
 #   settings-changed       pub/sub channel; a message is the category
+SETTINGS = "settings"
 SETTINGS_CHANGED = "settings-changed"
 
 # The audit log. Written by admin-service alone.
@@ -65,3 +81,9 @@ REDBEAT_PREFIX = "redbeat:"
 IP_RULES = "{ip-rules}:rules"
 IP_RULES_VERSION = "{ip-rules}:version"
 IP_RULES_CHANGED = "ip-rules-changed"
+
+
+# Rate limits. Written by the gateway's workers, which count as one.
+#   {rate}:{limit}:{whom}  Unix microseconds at which the caller has used nothing up any more; TTL: until then
+def rate(limit: str, whom: str) -> str:
+    return f"{{rate}}:{limit}:{whom}"

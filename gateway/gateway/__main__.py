@@ -17,6 +17,7 @@ from fastcms.auth.v1 import keys_pb2, keys_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
 from fastcms_common.channels import ServiceChannel
+from fastcms_common.live_settings import LiveSettings
 from fastcms_common.redis_connection import connect
 from fastcms_common.serving import READY
 from fastcms_common.sessions import SessionGuard
@@ -33,6 +34,7 @@ from gateway.ip_rules import IpRules
 from gateway.openapi import build_openapi
 from gateway.pages import build_pages
 from gateway.processes import adopt, end_with_parent, listen, serve_metrics, serve_metrics_of_workers
+from gateway.rate_limits import RateLimits
 from gateway.routes import PACKAGES, Route, compile_routes, services_of
 
 NAME = "gateway"
@@ -55,11 +57,14 @@ def application() -> Edge:
         return bytes(answer.data)
 
     ip_rules = IpRules(redis)
+    limits = RateLimits(redis, settings)
+    live = LiveSettings(redis, {"rate_limits": limits.change})
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await ip_rules.prepare()
-        tasks = [asyncio.create_task(work) for work in (sessions.watch(), ip_rules.watch())]
+        await live.prepare()
+        tasks = [asyncio.create_task(work) for work in (sessions.watch(), ip_rules.watch(), live.watch())]
         # What was made at start lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -84,6 +89,7 @@ def application() -> Edge:
         },
         lifespan=lifespan,
         admit=ip_rules.admit,
+        limits=limits,
     )
 
 
@@ -96,10 +102,16 @@ def build(
     checks: Mapping[str, Check],
     lifespan: Lifespan,
     admit: Admit,
+    limits: RateLimits | None = None,
 ) -> Edge:
     """The gateway for `routes`, with a channel for each of their proto packages."""
     dispatcher = compile_endpoints(
-        routes, channels, authenticator, body_limit=settings.max_body_bytes, seconds=settings.call_seconds
+        routes,
+        channels,
+        authenticator,
+        body_limit=settings.max_body_bytes,
+        seconds=settings.call_seconds,
+        limits=limits,
     )
     dispatcher.add("GET", AliveEndpoint())
     dispatcher.add("GET", ReadyEndpoint(checks))

@@ -29,6 +29,10 @@ class Settings(ProcessSettings):
     # How long a call to a service may take.
     call_seconds: float = Field(10.0, gt=0, le=300)
     access_log: bool = True
+    # In force until the settings `rate_limits` say otherwise.
+    rate_limits_enabled: bool = True
+    rate_limit_credentials_per_minute: int = Field(10, ge=1, le=1_000_000)
+    rate_limit_requests_per_minute: int = Field(600, ge=1, le=10_000_000)
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -11,6 +11,7 @@ from fastcms_common.access import Authenticator
 from gateway.answers import Answer, StreamedAnswer
 from gateway.endpoints import UnaryEndpoint
 from gateway.problems import not_allowed
+from gateway.rate_limits import RateLimits
 from gateway.requests import Request
 from gateway.routes import Route
 from gateway.streams import DownloadEndpoint, UploadEndpoint
@@ -64,15 +65,20 @@ def compile_endpoints(
     *,
     body_limit: int,
     seconds: float,
+    limits: RateLimits | None = None,
 ) -> Dispatcher:
-    """A dispatcher for `routes`. `channels` by proto package; `body_limit` in bytes; `seconds` that a call may take."""
+    """A dispatcher for `routes`. `channels` by proto package; `body_limit` in bytes; `seconds` that a call may take;
+    without `limits` nothing is counted."""
     dispatcher = Dispatcher()
     for route in routes:
         channel = channels[route.rpc.containing_service.file.package]
+        endpoint: UnaryEndpoint | DownloadEndpoint | UploadEndpoint
         if route.rpc.server_streaming:
-            dispatcher.add(route.method, DownloadEndpoint(route, channel, authenticator, body_limit))
+            endpoint = DownloadEndpoint(route, channel, authenticator, body_limit)
         elif route.rpc.client_streaming:
-            dispatcher.add(route.method, UploadEndpoint(route, channel, authenticator, body_limit))
+            endpoint = UploadEndpoint(route, channel, authenticator, body_limit)
         else:
-            dispatcher.add(route.method, UnaryEndpoint(route, channel, authenticator, body_limit, seconds))
+            endpoint = UnaryEndpoint(route, channel, authenticator, body_limit, seconds)
+        endpoint.limits = limits
+        dispatcher.add(route.method, endpoint)
     return dispatcher

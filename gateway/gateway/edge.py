@@ -201,6 +201,8 @@ class _Answering:
     def _headers(self) -> list[Header]:
         headers = [(b"x-request-id", self._request.id.encode("ascii")), *SECURITY_HEADERS]
         self._cors.extend(headers, self._request)
+        if self._request.rate_limit is not None:
+            headers.extend(self._request.rate_limit.headers())
         return headers
 
     async def _start(self, status: int, headers: list[Header]) -> None:

@@ -14,16 +14,17 @@ import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import message_factory
 
-from fastcms.common.v1.options_pb2 import Access
+from fastcms.common.v1.options_pb2 import Access, Rest
 from fastcms_common.access import Authenticator
 from fastcms_common.channels import metadata_of
-from fastcms_common.context import RequestContext
-from fastcms_common.errors import DomainError, Unavailable
+from fastcms_common.context import Caller, RequestContext
+from fastcms_common.errors import Denied, DomainError, Unauthenticated, Unavailable
 from fastcms_common.wire import error_of_call
 from gateway import fields
 from gateway.answers import JSON, Answer, Header
 from gateway.binding import Binding
 from gateway.encoding import compile_encoder
+from gateway.rate_limits import RateLimits
 from gateway.requests import ClientGone, Request
 from gateway.routes import Route
 
@@ -42,7 +43,10 @@ class ServiceFailed(Exception):
 
 
 class RpcEndpoint:
-    """What all rpcs have in common: who calls, the messages, the answer."""
+    """What all rpcs have in common: who calls, how often, the messages, the answer."""
+
+    limits: RateLimits | None = None
+    """What calls are counted by; None: nothing is."""
 
     def __init__(self, route: Route, authenticator: Authenticator, body_limit: int) -> None:
         self.template = route.template
@@ -57,17 +61,38 @@ class RpcEndpoint:
         self._encode = compile_encoder(answer, route.response_body) if not self._passed_on else None
 
     async def _metadata(self, request: Request) -> Any:
-        """Finds out whether the caller may call, and what the call says about them."""
+        """Finds out whether the caller may call, now, and what the call says about them."""
         authorization = request.header(b"authorization")
         request.token_sent = authorization is not None and self._access.caller != Access.CALLER_PUBLIC
-        caller, token = await self._authenticator.caller(self._access, authorization)
+        try:
+            caller, token = await self._authenticator.caller(self._access, authorization)
+        except (Unauthenticated, Denied):
+            await self._count(request, None)
+            raise
         if caller is not None:
             request.caller_id = caller.id
+        await self._count(request, caller)
         agent = request.header(b"user-agent")
         context = RequestContext(
             request_id=request.id, client_ip=request.client, user_agent=agent[:512] if agent else None
         )
         return metadata_of(context, token)
+
+    async def _count(self, request: Request, caller: Caller | None) -> None:
+        """Counts the call against its limits. Raises Exhausted."""
+        if self.limits is None or self._route.rest.rate_limit == Rest.RATE_LIMIT_NONE:
+            return
+        if self._route.rest.rate_limit == Rest.RATE_LIMIT_CREDENTIALS:
+            await self.limits.by_address(request, self._route.rpc.name)
+        else:
+            await self.limits.by_caller(request, caller)
+
+    async def _count_account(self, request: Request, message: Any) -> None:
+        """Counts a call that takes a credential against the account that it is about."""
+        name = self._route.rest.account_field
+        if self.limits is not None and name:
+            account = [str(getattr(message, part)) for part in (*self._route.parameters, name)]
+            await self.limits.by_account(request, self._route.rpc.name, [part.strip().casefold() for part in account])
 
     def _answer(self, request: Request, message: Any, trailing: Any) -> Answer:
         etag = _etag_of(trailing)
@@ -98,6 +123,7 @@ class UnaryEndpoint(RpcEndpoint):
     async def answer(self, request: Request, segments: Sequence[str]) -> Answer:
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
+        await self._count_account(request, message)
         call = self._stub(message, metadata=metadata, timeout=self._seconds)
         return await watched(self._finish(request, call), call, request)
 

@@ -15,14 +15,13 @@ from redis.asyncio import Redis
 from fastcms_common import redis_keys
 from fastcms_common.address_rules import AddressRules, decode
 from fastcms_common.errors import Denied, Unavailable
+from fastcms_common.following import follow
 from fastcms_common.logs import get_logger
 from fastcms_common.redis_connection import DOWN
 from gateway.requests import Request
 
 # What is open to everyone, so that a blocked address does not look like a dead process.
 _OPEN: Final = "/health"
-# Seconds between two looks at the version, and before Redis is tried again.
-_LOOK: Final = 0.5
 
 log = get_logger(__name__)
 
@@ -55,16 +54,7 @@ class IpRules:
 
     async def watch(self) -> NoReturn:
         """Loads the rules and follows their changes until it is cancelled."""
-        while True:
-            try:
-                async with self._redis.pubsub() as pubsub:
-                    await pubsub.subscribe(redis_keys.IP_RULES_CHANGED)
-                    while True:
-                        await self._refresh()
-                        await pubsub.get_message(timeout=_LOOK)
-            except DOWN as error:
-                log.warning("IP rules not followed", error=type(error).__name__)
-                await asyncio.sleep(_LOOK)
+        await follow(self._redis, redis_keys.IP_RULES_CHANGED, self._refresh)
 
     async def _refresh(self) -> None:
         version: Any = await self._redis.get(redis_keys.IP_RULES_VERSION)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.problems import Refused
+
+if TYPE_CHECKING:
+    from gateway.rate_limits import RateLimit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -31,7 +34,10 @@ class Request:
     (RFC 9110, 5.3). `route` is the template that matched, for logs and metrics.
     """
 
-    __slots__ = ("caller_id", "client", "headers", "id", "method", "path", "query", "receive", "route", "token_sent")
+    __slots__ = (
+        "caller_id", "client", "headers", "id", "method", "path", "query", "rate_limit", "receive", "route",
+        "token_sent",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.receive = receive
@@ -43,6 +49,8 @@ class Request:
         self.client: str | None = None
         self.route = "unmatched"
         self.caller_id: str | None = None
+        # The limit that the request has come closest to.
+        self.rate_limit: RateLimit | None = None
         # Whether a token came along that was looked at: a 401 then is about that token.
         self.token_sent = False
 

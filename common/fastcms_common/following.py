@@ -1,0 +1,35 @@
+"""Following what another process keeps in Redis: told of changes, and asking now and then whether one was missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from redis.asyncio import Redis
+
+from fastcms_common.logs import get_logger
+from fastcms_common.redis_connection import DOWN
+
+# Seconds between two looks where nothing is announced, and before a lost connection is opened again. A message that a
+# broken connection has swallowed is made up for within this time.
+LOOK = 0.5
+
+log = get_logger(__name__)
+
+
+async def follow(redis: Redis, channel: str, refresh: Callable[[], Awaitable[None]]) -> NoReturn:
+    """Calls `refresh` at the start, whenever `channel` speaks, and every `LOOK` seconds, until it is cancelled.
+
+    `refresh` asks Redis itself, cheaply where nothing has changed; it may raise what a Redis that is away raises.
+    """
+    while True:
+        try:
+            async with redis.pubsub() as pubsub:
+                await pubsub.subscribe(channel)
+                while True:
+                    await refresh()
+                    await pubsub.get_message(timeout=LOOK)
+        except DOWN as error:
+            log.warning("changes not followed", channel=channel, error=type(error).__name__)
+            await asyncio.sleep(LOOK)
