@@ -16,11 +16,15 @@ from admin_service.ip_rules import IpRules
 from admin_service.ip_rules_copy import IpRulesCopy
 from admin_service.ip_rules_servicer import IpRulesServicer
 from admin_service.retention import Retention
+from admin_service.runtime_settings import RuntimeSettings
 from admin_service.servicer import AdminServicer
+from admin_service.settings_categories import categories
+from admin_service.settings_servicer import SettingsServicer
 from admin_service.store import AdminStore
 from fastcms.admin.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
 from fastcms.admin.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from fastcms.admin.v1.ip_rules_pb2_grpc import add_IpRulesServiceServicer_to_server
+from fastcms.admin.v1.settings_pb2_grpc import add_SettingsServiceServicer_to_server
 from fastcms.auth.v1.identities_pb2_grpc import IdentitiesServiceStub
 from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
@@ -65,7 +69,13 @@ async def main(settings: Settings) -> None:
     checkpoint_key = CheckpointKey(service_key)
     trail = AuditTrail(store, redis, checkpoint_key)
     events = EventStream(redis, redis_keys.AUDIT_EVENTS)
-    retention = Retention(store, trail, lambda: settings.audit_retention_days)
+    known = categories(settings)
+    runtime = RuntimeSettings(store, redis, trail, known)
+
+    async def retention_days() -> int:
+        return int((await runtime.values(known["general"]))["audit_retention_days"])
+
+    retention = Retention(store, trail, retention_days)
     rules_copy = IpRulesCopy(store, redis)
     rules = IpRules(store, rules_copy, trail)
     try:
@@ -83,10 +93,11 @@ async def main(settings: Settings) -> None:
                     AuditServicer(AuditEvents(store), trail, checkpoint_key, retention),
                 ),
                 (add_IpRulesServiceServicer_to_server, IpRulesServicer(rules)),
+                (add_SettingsServiceServicer_to_server, SettingsServicer(runtime, known)),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
             ready={"redis": redis_answers, "storage": store.ping},
-            background=[sessions.watch(), events.consume(trail.store_batch), rules_copy.watch()],
+            background=[sessions.watch(), events.consume(trail.store_batch), rules_copy.watch(), runtime.watch()],
         )
     finally:
         await trail.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from admin_service.audit_trail import AuditTrail
@@ -16,7 +16,7 @@ _JOB = "cleanup_audit_events"
 class Retention:
     """Drops what is older than `days` says; 0 days keep everything."""
 
-    def __init__(self, store: AdminStore, trail: AuditTrail, days: Callable[[], int]) -> None:
+    def __init__(self, store: AdminStore, trail: AuditTrail, days: Callable[[], Awaitable[int]]) -> None:
         self._store = store
         self._trail = trail
         self._days = days
@@ -25,7 +25,7 @@ class Retention:
         """How many events were dropped. Raises Conflict for a job that has lost its lease."""
         if not await self._store.pass_fence(_JOB, fencing_token):
             raise Conflict("Another run of this job has taken over.", reason="LEASE_LOST")
-        days = self._days()
+        days = await self._days()
         if days == 0:
             return 0
         before = times.to_text(times.now() - timedelta(days=days))

@@ -41,6 +41,8 @@ AUDIT = Table(
 )
 CHECKPOINTS = Table("audit_checkpoints")
 IP_RULES = Table("ip_rules", indexes=(Index(["cidr", "rule_type"], unique=True, required=True), Index("expires_at")))
+# What admins have changed: {id: the category, version, values}.
+SETTINGS = Table("settings")
 # The highest lease that each job has shown: {id: the job, token}.
 FENCES = Table("fences")
 
@@ -55,7 +57,7 @@ class AdminStore:
 
     async def prepare(self) -> None:
         """Makes the tables and indexes that are missing."""
-        for table in (AUDIT, CHECKPOINTS, IP_RULES, FENCES):
+        for table in (AUDIT, CHECKPOINTS, IP_RULES, SETTINGS, FENCES):
             await self._store.ensure(table)
 
     async def ping(self) -> None:
@@ -166,6 +168,23 @@ class AdminStore:
         where = And(over, eq("cidr", cidr)) if cidr is not None else over
         found = await self._store.find(IP_RULES.name, where, fields=["expires_at"])
         return [rule["id"] for rule in found if await self._store.delete(IP_RULES.name, rule["id"], over)]
+
+    # -- settings -------------------------------------------------------------------------------------------------
+
+    async def settings(self, category: str) -> Document | None:
+        """`{version, values}` of what was changed in a category; None where nothing was."""
+        return await self._store.get(SETTINGS.name, category)
+
+    async def keep_settings(self, category: str, values: Document, version: int) -> bool:
+        """Keeps the values as the successor of `version` (0: of none); False where another came first."""
+        doc = {"id": category, "version": version + 1, "values": values}
+        if version:
+            return await self._store.replace(SETTINGS.name, doc, eq("version", version)) is not None
+        try:
+            await self._store.insert(SETTINGS.name, doc)
+        except Duplicate:
+            return False
+        return True
 
     # -- leases ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,99 @@
+"""Settings as they are kept, changed, and put in force everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from redis.asyncio import Redis
+
+from admin_service.audit_trail import AuditTrail
+from admin_service.settings_categories import Category, Values
+from admin_service.store import AdminStore
+from fastcms_common import redis_keys
+from fastcms_common.errors import DomainError, Unavailable
+from fastcms_common.live_settings import encode
+from fastcms_common.logs import get_logger
+from fastcms_common.redis_connection import redis_errors
+
+# Seconds between two comparisons of Redis with storage, and rounds in which writers of one category meet.
+_LOOK = 0.5
+_ROUNDS = 20
+# KEYS: settings. ARGV: channel, category, version, copy. An older version never replaces a newer one.
+_PUBLISH = """
+local copy = redis.call('HGET', KEYS[1], ARGV[2])
+if copy and cjson.decode(copy)['version'] > tonumber(ARGV[3]) then return 0 end
+if copy == ARGV[4] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+return 1
+"""
+
+log = get_logger(__name__)
+
+
+class RuntimeSettings:
+    """The values in force: what was changed, over what the environment says. `watch()` runs beside the service."""
+
+    def __init__(self, store: AdminStore, redis: Redis, trail: AuditTrail, categories: Mapping[str, Category]) -> None:
+        self._store = store
+        self._redis = redis
+        self._trail = trail
+        self._categories = categories
+        self._publish = redis.register_script(_PUBLISH)
+
+    async def values(self, category: Category) -> Values:
+        """All values of a category."""
+        return self._merged(category, await self._store.settings(category.name))[1]
+
+    async def change(self, category: Category, changes: Values) -> Values:
+        """Changes some values, audits those that became others with old and new, and puts them in force; all values."""
+        for _ in range(_ROUNDS):
+            stored = await self._store.settings(category.name)
+            version, before = self._merged(category, stored)
+            after = before | changes
+            if after == before:
+                return before
+            overrides = {**(stored["values"] if stored else {}), **changes}
+            if await self._store.keep_settings(category.name, overrides, version):
+                await self._record(category, before, after)
+                await self._put_in_force(category, version + 1, after)
+                return after
+        raise Unavailable("Too many changes of these settings at once.", reason="SETTINGS_BUSY")
+
+    async def watch(self) -> NoReturn:
+        """Keeps what Redis has equal to what is stored, whoever has lost or changed it."""
+        while True:
+            for category in self._categories.values():
+                try:
+                    version, values = self._merged(category, await self._store.settings(category.name))
+                    await self._put_in_force(category, version, values)
+                except DomainError as error:
+                    log.warning("settings not compared", category=category.name, error=error.detail)
+            await asyncio.sleep(_LOOK)
+
+    @staticmethod
+    def _merged(category: Category, stored: Mapping[str, Any] | None) -> tuple[int, Values]:
+        # What a later release took away is not in force, though it is still stored.
+        known = {key: value for key, value in stored["values"].items() if key in category.first} if stored else {}
+        return (stored["version"] if stored else 0), {**category.first, **known}
+
+    async def _put_in_force(self, category: Category, version: int, values: Values) -> None:
+        with redis_errors():
+            await self._publish(
+                keys=[redis_keys.SETTINGS],
+                args=[redis_keys.SETTINGS_CHANGED, category.name, version, encode(version, values)],
+            )
+
+    async def _record(self, category: Category, before: Values, after: Values) -> None:
+        changed = [key for key in after if after[key] != before[key]]
+        await self._trail.record(
+            "admin",
+            "settings_changed",
+            severity="warning",
+            resource_type="settings",
+            resource_id=category.name,
+            description=f"Settings changed: {', '.join(f'{category.name}.{key}' for key in changed)}.",
+            details={key: {"old": before[key], "new": after[key]} for key in changed},
+        )
