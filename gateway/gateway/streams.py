@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, Final
 
+import grpc
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import message_factory
@@ -16,6 +17,9 @@ from gateway.answers import Answer, StreamedAnswer
 from gateway.endpoints import DO_NOT_STORE, RpcEndpoint, content_type_of, failure_of, watched
 from gateway.requests import Request
 from gateway.routes import Route
+
+_SETTLE_LOOKS: Final = 50
+_SETTLE_SECONDS: Final = 0.01
 
 
 class UploadEndpoint(RpcEndpoint):
@@ -58,6 +62,9 @@ class UploadEndpoint(RpcEndpoint):
         except asyncio.InvalidStateError:
             # The service has answered before it has seen everything; its answer is what counts.
             return
+        except grpc.aio.AioRpcError:
+            # The same, with the answer still on its way: the write fails first.
+            await _settled(call)
 
 
 class DownloadEndpoint(RpcEndpoint):
@@ -81,6 +88,14 @@ class DownloadEndpoint(RpcEndpoint):
         return StreamedAnswer(self._status, _pieces(first, call), content_type, (DO_NOT_STORE,))
 
 
+async def _settled(call: Any) -> None:
+    """Returns when the call has the status that the service gave it; until then grpc.aio shows one of its own."""
+    for _ in range(_SETTLE_LOOKS):
+        if await call.code() is not grpc.StatusCode.INTERNAL:
+            return
+        await asyncio.sleep(_SETTLE_SECONDS)
+
+
 async def _first(call: Any) -> HttpBody | None:
     try:
         first = await call.read()
@@ -93,7 +108,7 @@ async def _pieces(first: HttpBody | None, call: Any) -> AsyncGenerator[bytes, No
     try:
         if first is not None:
             yield first.data
-            async for message in call:
+            while (message := await call.read()) is not grpc.aio.EOF:
                 yield message.data
     except grpc.aio.AioRpcError as error:
         raise failure_of(error) from error

@@ -27,7 +27,8 @@ def everything(text: bytes) -> tuple[Any, dict[str, str]]:
 def test_every_bad_field_is_named_at_once():
     _, errors = filled(
         CreateCollectionRequest,
-        b'{"name": 1, "zz": 2, "schema": {"fields": [{"name": "a"}, {"type": 5, "max": "x"}]}, "indexes": [{"fields": [1]}]}',
+        b'{"name": 1, "zz": 2, "schema": {"fields": [{"name": "a"}, {"type": 5, "max": "x"}]},'
+        b' "indexes": [{"fields": [1]}]}',
     )
     assert errors == {
         "name": "Must be a string.",
@@ -83,7 +84,7 @@ def test_every_bad_field_is_named_at_once():
     ],
 )
 def test_a_value_that_does_not_fit_is_named(text: bytes, field: str):
-    message, errors = everything(text)
+    _, errors = everything(text)
     assert list(errors) == [field]
     assert errors[field].endswith(".")
 
