@@ -22,12 +22,15 @@ from fastcms_common.settings import load
 from fastcms_common.storage import open_store
 from fastcms_common.tokens import TokenVerifier
 from scheduler_service.catalog import Catalog
-from scheduler_service.config import SERVICE, ServiceSettings
+from scheduler_service.config import SERVICE, ServiceSettings, service_key
 from scheduler_service.history import History
 from scheduler_service.leases import LeaseWatch
+from scheduler_service.ledger_servicer import LedgerServicer
 from scheduler_service.messages import Messages
+from scheduler_service.own_jobs import OwnJobs
 from scheduler_service.runs import Ledger
-from scheduler_service.servicer import LedgerServicer, SchedulerServicer
+from scheduler_service.sealing import Seal
+from scheduler_service.servicer import SchedulerServicer
 from scheduler_service.store import LedgerStore
 from scheduler_service.tasks import TASKS
 
@@ -54,17 +57,19 @@ async def main() -> None:
     watch = LeaseWatch(settings.lease_seconds)
     ledger = Ledger(store, watch, settings)
     history = History(store, settings)
+    own_jobs = OwnJobs(Seal(service_key(settings)), settings.http_job_allowed_hosts)
+    catalog = Catalog(store, TASKS, own_jobs, settings)
     try:
-        await prepare(store, Catalog(store, TASKS, settings))
+        await prepare(store, catalog)
         await serve(
             settings,
             SERVICE,
             [
                 (
                     add_SchedulerServiceServicer_to_server,
-                    SchedulerServicer(store, ledger, history, messages, AuditLog(redis)),
+                    SchedulerServicer(store, catalog, ledger, own_jobs, history, messages, AuditLog(redis)),
                 ),
-                (add_LedgerServiceServicer_to_server, LedgerServicer(store, ledger, settings.lease_seconds)),
+                (add_LedgerServiceServicer_to_server, LedgerServicer(store, ledger, own_jobs, settings.lease_seconds)),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
             ready={"redis": redis_answers, "storage": store.ping},

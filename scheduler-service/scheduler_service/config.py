@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
-from fastcms_common.settings import ProcessSettings
+from fastcms_common.service_tokens import read_key
+from fastcms_common.settings import ProcessSettings, stop
 from scheduler_service.schedules import parse_interval
 
 # The name under which service and workers prove themselves to auth-service.
@@ -20,9 +22,22 @@ def _interval(text: str) -> str:
 IntervalText = Annotated[str, AfterValidator(_interval)]
 
 
+def _hosts(value: object) -> object:
+    return (
+        frozenset(host.strip().lower() for host in value.split(",") if host.strip())
+        if isinstance(value, str)
+        else value
+    )
+
+
+Hosts = Annotated[frozenset[str], NoDecode, BeforeValidator(_hosts)]
+
+
 class SchedulerSettings(ProcessSettings):
     """What the service and its workers share."""
 
+    # Hosts, separated by commas, that HTTP jobs may call though their addresses are private, and be redirected to.
+    http_job_allowed_hosts: Hosts = frozenset()
     # Seconds after which a worker that has not renewed its lease is taken for dead.
     lease_seconds: float = Field(30.0, ge=0.2, le=3600)
 
@@ -57,3 +72,13 @@ class WorkerSettings(SchedulerSettings):
     beat_lock_seconds: float = Field(15.0, ge=0.5, le=600)
     # Seconds after which a message that a dead worker had taken is delivered again.
     visibility_timeout_seconds: int = Field(300, ge=1)
+
+
+def service_key(settings: ProcessSettings) -> bytes:
+    """The key that all services share. Ends the process with one line and exit code 2 where there is none."""
+    if settings.service_key_file is None:
+        stop("SERVICE_KEY_FILE: is needed")
+    try:
+        return read_key(settings.service_key_file)
+    except (OSError, ValueError) as error:
+        stop(f"SERVICE_KEY_FILE: {error}")

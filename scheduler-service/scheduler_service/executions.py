@@ -11,7 +11,7 @@ import orjson
 
 from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
 from fastcms.scheduler.v1.ledger_pb2 import ClaimedRun
-from fastcms_common.errors import DomainError, Stale, TimedOut, Unavailable
+from fastcms_common.errors import DomainError, TimedOut, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.logs import get_logger
 
@@ -123,7 +123,7 @@ class Executions:
             request.error = _told(problem)
             if not isinstance(problem, DomainError | JobFailed):
                 log.error("task failed", task=run.task, run=run.run_id, exc_info=problem)
-        if isinstance(problem, Stale) and problem.reason == "LEASE_LOST":
+        if isinstance(problem, DomainError) and problem.reason == "LEASE_LOST":
             # Another worker's token has been seen where the work is done: this run is not ours to end.
             log.warning("lease lost", task=run.task, run=run.run_id)
             return

@@ -4,18 +4,47 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
+from fastcms.collections.v1 import collections_pb2, collections_pb2_grpc
 from fastcms.scheduler.v1.ledger_pb2 import ClaimedRun
 from scheduler_service.executions import JobFailed, Work
-from scheduler_service.tasks import TASKS, Services
+from scheduler_service.tasks import DEADLINE, TASKS, Services
 
 
-def work_with(services: Services) -> Work:
-    """The work of this worker's runs, done through `services`."""
+def work_with(services: Services, allowed_hosts: frozenset[str]) -> Work:
+    """The work of this worker's runs, done through `services`; `allowed_hosts` are those of `HttpJobs`."""
 
     async def work(run: ClaimedRun) -> Any:
-        task = TASKS.get(run.task)
-        if task is None:
-            raise JobFailed(f"This worker does not know the task '{run.task}'.")
-        return await task.call(services, run.fencing_token)
+        if run.kind == "system":
+            return await _system(services, run)
+        if run.kind == "http":
+            return await _http(run, allowed_hosts)
+        if run.kind == "truncate":
+            return await _truncate(services, run)
+        raise JobFailed(f"This worker does not know jobs of the type '{run.kind}'.")
 
     return work
+
+
+async def _system(services: Services, run: ClaimedRun) -> dict[str, Any]:
+    task = TASKS.get(run.task)
+    if task is None:
+        raise JobFailed(f"This worker does not know the task '{run.task}'.")
+    return await task.call(services, run.fencing_token)
+
+
+async def _http(run: ClaimedRun, allowed_hosts: frozenset[str]) -> dict[str, Any]:
+    # Loaded with the first HTTP job: most workers never see one.
+    from scheduler_service.http_jobs import HttpJob, HttpJobs
+
+    return await HttpJobs(allowed_hosts).run(HttpJob.of(orjson.loads(run.parameters)), run.run_id)
+
+
+async def _truncate(services: Services, run: ClaimedRun) -> dict[str, Any]:
+    collections = collections_pb2_grpc.CollectionsServiceStub(services.collections)
+    name = orjson.loads(run.parameters)["collection"]
+    answer = await collections.TruncateCollection(
+        collections_pb2.TruncateCollectionRequest(name=name), timeout=DEADLINE
+    )
+    return {"deleted": answer.deleted_count}

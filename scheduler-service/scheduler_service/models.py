@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastcms_common.times import from_text
 from scheduler_service.schedules import Schedule, parse_interval
 
-Kind = Literal["system", "http", "truncate", "export"]
+Kind = Literal["system", "http", "truncate"]
 Trigger = Literal["schedule", "manual"]
 
 
@@ -82,7 +82,7 @@ class Task:
     description: str = ""
     anchor: str | None = None
     fence: int = 0
-    """Counts the claims; the fencing token of the run that is going on."""
+    """The fencing token of the last claim: greater with each."""
     revision: int = 0
     active: ActiveRun | None = None
     closing: FinishedRun | None = None

@@ -1,57 +1,100 @@
-"""Messages in, messages out."""
+"""Admins' messages in, messages out."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.empty_pb2 import Empty
 
-from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc, scheduler_pb2, scheduler_pb2_grpc
+from fastcms.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from fastcms_common.audit import AuditLog
-from fastcms_common.context import current
+from fastcms_common.context import Caller, current
 from fastcms_common.errors import DomainError, Unauthenticated
-from fastcms_common.times import from_text, now
+from scheduler_service.catalog import Catalog, Patch
+from scheduler_service.conversions import run_message, task_message
 from scheduler_service.history import History
 from scheduler_service.messages import Messages
-from scheduler_service.models import ActiveRun, FinishedRun, Task
+from scheduler_service.models import Kind, Task
+from scheduler_service.own_jobs import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Draft, OwnJobs
 from scheduler_service.runs import Ledger
 from scheduler_service.store import LedgerStore
+
+# What a field of a job is where a PATCH says null.
+_ABSENT = {"method": "GET", "url": "", "body": "", "timeout": DEFAULT_TIMEOUT, "retries": DEFAULT_RETRIES}
 
 
 class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     """What admins see and do."""
 
     def __init__(
-        self, store: LedgerStore, ledger: Ledger, history: History, messages: Messages, audit: AuditLog
+        self,
+        store: LedgerStore,
+        catalog: Catalog,
+        ledger: Ledger,
+        own_jobs: OwnJobs,
+        history: History,
+        messages: Messages,
+        audit: AuditLog,
     ) -> None:
         self._store = store
+        self._catalog = catalog
         self._ledger = ledger
+        self._own_jobs = own_jobs
         self._history = history
         self._messages = messages
         self._audit = audit
 
     async def ListTasks(self, request: scheduler_pb2.ListTasksRequest, context: Any) -> scheduler_pb2.ListTasksResponse:
         tasks = await self._store.tasks()
-        return scheduler_pb2.ListTasksResponse(tasks=[task_message(task) for task in tasks], total=len(tasks))
+        return scheduler_pb2.ListTasksResponse(tasks=[self._message(task) for task in tasks], total=len(tasks))
+
+    async def UpdateTask(self, request: scheduler_pb2.UpdateTaskRequest, context: Any) -> scheduler_pb2.Task:
+        patch = _patch(request)
+        before, after = await self._catalog.update(request.task, patch)
+        if after.revision != before.revision:
+            details = {
+                name: {"old": getattr(before, name), "new": getattr(after, name)}
+                for name in ("enabled", "interval", "description")
+                if getattr(before, name) != getattr(after, name)
+            }
+            if after.parameters != before.parameters:
+                # Which of them, and never what is in them: headers are secrets.
+                details["parameters"] = {"changed": sorted(patch.fields - {"enabled", "interval", "description"})}
+            await self._record("cron_updated", f"Task '{after.id}' was changed", after, details)
+        return self._message(after)
+
+    async def CreateTask(self, request: scheduler_pb2.CreateTaskRequest, context: Any) -> scheduler_pb2.Task:
+        kind: Kind = "truncate" if request.type == "truncate" else "http"
+        task = await self._catalog.create(
+            request.name,
+            kind,
+            request.interval,
+            _new_draft(request),
+            enabled=request.enabled if request.HasField("enabled") else True,
+            description=request.description,
+            by=_caller().id,
+        )
+        details = {"type": kind, "interval": task.interval}
+        if kind == "http":
+            # Without the query, which may hold a key.
+            details["request"] = f"{task.parameters['method']} {task.parameters['url'].partition('?')[0]}"
+        else:
+            details["collection"] = task.parameters["collection"]
+        await self._record("cron_created", f"Job '{task.id}' was added", task, details)
+        return self._message(task)
+
+    async def DeleteTask(self, request: scheduler_pb2.DeleteTaskRequest, context: Any) -> Empty:
+        task = await self._catalog.delete(request.task)
+        await self._record("cron_deleted", f"Job '{task.id}' was removed", task, {"type": task.kind})
+        return Empty()
 
     async def TriggerTask(
         self, request: scheduler_pb2.TriggerTaskRequest, context: Any
     ) -> scheduler_pb2.TriggerTaskResponse:
-        caller = current().caller
-        if caller is None:
-            raise Unauthenticated
-        run_id = await self._ledger.trigger(request.task, caller.id)
+        run_id = await self._ledger.trigger(request.task, _caller().id)
         try:
-            await self._audit.record(
-                "admin",
-                "cron_triggered",
-                description=f"Task '{request.task}' was triggered by hand",
-                resource_type="cron_task",
-                resource_id=request.task,
-                details={"run_id": run_id},
-            )
+            task = await self._ledger.task(request.task)
+            await self._record("cron_triggered", f"Task '{task.id}' was triggered by hand", task, {"run_id": run_id})
         except DomainError:
             await self._ledger.withdraw(request.task, run_id)
             raise
@@ -67,120 +110,64 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             items=[run_message(run) for run in page], total=total, limit=limit, offset=request.offset
         )
 
+    def _message(self, task: Task) -> scheduler_pb2.Task:
+        return task_message(task, self._own_jobs)
 
-class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
-    """What workers and beats ask."""
-
-    def __init__(self, store: LedgerStore, ledger: Ledger, lease_seconds: float) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._lease_ms = int(lease_seconds * 1000)
-
-    async def ClaimRun(self, request: ledger_pb2.ClaimRunRequest, context: Any) -> ledger_pb2.ClaimRunResponse:
-        task = await self._ledger.claim(request.task, request.worker)
-        if task is None or task.active is None:
-            return ledger_pb2.ClaimRunResponse()
-        active = task.active
-        run = ledger_pb2.ClaimedRun(
-            run_id=active.id,
-            task=task.id,
-            kind=task.kind,
-            parameters=orjson.dumps(task.parameters),
-            fencing_token=task.fence,
-            lease_ms=self._lease_ms,
-            attempt=active.attempts,
+    async def _record(self, action: str, description: str, task: Task, details: dict[str, Any]) -> None:
+        await self._audit.record(
+            "admin",
+            action,
+            description=description,
+            resource_type="cron_task",
+            resource_id=task.id,
+            details=details,
         )
-        if active.trigger == "schedule":
-            run.scheduled_at.CopyFrom(_timestamp(from_text(active.due)))
-        return ledger_pb2.ClaimRunResponse(run=run)
-
-    async def RenewRun(self, request: ledger_pb2.RenewRunRequest, context: Any) -> ledger_pb2.RenewRunResponse:
-        await self._ledger.renew(request.task, request.run_id, request.fencing_token)
-        return ledger_pb2.RenewRunResponse()
-
-    async def FinishRun(self, request: ledger_pb2.FinishRunRequest, context: Any) -> ledger_pb2.FinishRunResponse:
-        await self._ledger.finish(
-            request.task,
-            request.run_id,
-            request.fencing_token,
-            succeeded=request.succeeded,
-            result=orjson.loads(request.result) if request.result else None,
-            error=request.error if request.HasField("error") else None,
-        )
-        return ledger_pb2.FinishRunResponse()
-
-    async def ReleaseRun(self, request: ledger_pb2.ReleaseRunRequest, context: Any) -> ledger_pb2.ReleaseRunResponse:
-        await self._ledger.release(request.task, request.run_id, request.fencing_token)
-        return ledger_pb2.ReleaseRunResponse()
-
-    async def ListSchedules(
-        self, request: ledger_pb2.ListSchedulesRequest, context: Any
-    ) -> ledger_pb2.ListSchedulesResponse:
-        answer = ledger_pb2.ListSchedulesResponse()
-        for task in await self._store.tasks():
-            schedule = answer.schedules.add(
-                task=task.id,
-                interval=task.interval,
-                disabled=not task.enabled,
-                waiting=self._ledger.is_waiting(task),
-            )
-            if task.anchor is not None:
-                schedule.anchor.CopyFrom(_timestamp(from_text(task.anchor)))
-        return answer
 
 
-def task_message(task: Task) -> scheduler_pb2.Task:
-    """A task as admins see it."""
-    message = scheduler_pb2.Task(
-        name=task.id,
-        interval=task.interval,
-        status=task.status,
-        last_status=task.last_status,
-        last_duration_ms=task.last_duration_ms,
-        description=task.description,
-        enabled=task.enabled,
-    )
-    if task.last_started is not None:
-        message.last_run.CopyFrom(_timestamp(from_text(task.last_started)))
-    if task.enabled:
-        following = task.schedule.following(max(now(), from_text(task.slot)))
-        message.next_run.CopyFrom(_timestamp(following))
-    return message
+def _caller() -> Caller:
+    caller = current().caller
+    if caller is None:
+        raise Unauthenticated
+    return caller
 
 
-def run_message(run: FinishedRun | Task) -> scheduler_pb2.TaskRun:
-    """A run as admins see it: one of the history, or the active one of a task."""
-    if isinstance(run, FinishedRun):
-        message = scheduler_pb2.TaskRun(
-            id=run.id,
-            started=_timestamp(from_text(run.started)),
-            finished=_timestamp(from_text(run.finished)),
-            status=run.status,
-            duration_ms=run.duration_ms,
-            error=run.error,
-            result=b"" if run.result is None else orjson.dumps(run.result),
-        )
-        details: FinishedRun | ActiveRun = run
+def _patch(request: scheduler_pb2.UpdateTaskRequest) -> Patch:
+    if request.HasField("update_mask"):
+        fields = frozenset(request.update_mask.paths) - {"task"}
     else:
-        active = run.active
-        if active is None:
-            raise ValueError(f"{run.id} is not running")
-        message = scheduler_pb2.TaskRun(
-            id=active.id, started=_timestamp(from_text(active.started or active.created)), status="running"
-        )
-        details = active
-    message.trigger = details.trigger
-    message.made_up = details.made_up
-    message.missed = details.missed
-    message.attempts = details.attempts
-    if details.triggered_by is not None:
-        message.triggered_by = details.triggered_by
-    if details.trigger == "schedule":
-        message.scheduled_at.CopyFrom(_timestamp(from_text(details.due)))
-    return message
+        fields = frozenset(field.name for field, _ in request.ListFields()) - {"task"}
+
+    def value(name: str) -> Any:
+        if name not in fields:
+            return None
+        return getattr(request, name) if request.HasField(name) else _ABSENT.get(name)  # type: ignore[arg-type]
+
+    return Patch(
+        fields=fields,
+        enabled=value("enabled"),
+        interval=value("interval"),
+        description=value("description"),
+        draft=Draft(
+            method=value("method"),
+            url=value("url"),
+            headers=dict(request.headers) if "headers" in fields else None,
+            body=value("body"),
+            timeout=value("timeout"),
+            retries=value("retries"),
+        ),
+    )
 
 
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
+def _new_draft(request: scheduler_pb2.CreateTaskRequest) -> Draft:
+    def value(name: str) -> Any:
+        return getattr(request, name) if request.HasField(name) else None  # type: ignore[arg-type]
+
+    return Draft(
+        method=value("method"),
+        url=value("url"),
+        headers=dict(request.headers) or None,
+        body=value("body"),
+        timeout=value("timeout"),
+        retries=value("retries"),
+        collection=value("collection"),
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc.aio
 
-from fastcms.admin.v1 import ip_rules_pb2, ip_rules_pb2_grpc
+from fastcms.admin.v1 import audit_pb2, audit_pb2_grpc, ip_rules_pb2, ip_rules_pb2_grpc
 from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc
 
 # Seconds that the owner of a task has for it. Its lease is renewed meanwhile.
@@ -68,5 +68,14 @@ async def cleanup_expired_ip_rules(services: Services, fencing_token: int) -> di
     rules = ip_rules_pb2_grpc.IpRulesServiceStub(services.admin)
     answer = await rules.DeleteExpiredIpRules(
         ip_rules_pb2.DeleteExpiredIpRulesRequest(fencing_token=fencing_token), timeout=DEADLINE
+    )
+    return {"deleted": answer.deleted}
+
+
+@_task("24h", "Drops audit events that are older than the settings say they are kept.")
+async def cleanup_audit_logs(services: Services, fencing_token: int) -> dict[str, Any]:
+    audit = audit_pb2_grpc.AuditServiceStub(services.admin)
+    answer = await audit.DeleteOldAuditEvents(
+        audit_pb2.DeleteOldAuditEventsRequest(fencing_token=fencing_token), timeout=DEADLINE
     )
     return {"deleted": answer.deleted}

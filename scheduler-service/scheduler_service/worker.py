@@ -28,13 +28,13 @@ from celery.worker import state
 from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.channels import open_channel
-from fastcms_common.service_tokens import ServiceTokens, read_key
+from fastcms_common.service_tokens import ServiceTokens
 from fastcms_common.serving import serve_metrics
-from fastcms_common.settings import load, stop
+from fastcms_common.settings import load
 from fastcms_common.times import from_text
 from scheduler_service.beat import Beat, Plan, keep_time
 from scheduler_service.celery_app import RUN, make_app
-from scheduler_service.config import SERVICE, WorkerSettings
+from scheduler_service.config import SERVICE, WorkerSettings, service_key
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import work_with
 from scheduler_service.tasks import Services
@@ -161,12 +161,7 @@ class Channels:
 
 
 async def _connect(settings: WorkerSettings) -> Channels:
-    if settings.service_key_file is None:
-        stop("SERVICE_KEY_FILE: is needed to call the other services")
-    try:
-        return Channels(settings, read_key(settings.service_key_file))
-    except (OSError, ValueError) as error:
-        stop(f"SERVICE_KEY_FILE: {error}")
+    return Channels(settings, service_key(settings))
 
 
 def _beat(app: Celery, settings: WorkerSettings, background: Background, channels: Channels) -> Beat:
@@ -185,7 +180,7 @@ def _stand_alone(beat: Beat | None) -> None:
 def _work(app: Celery, settings: WorkerSettings, background: Background, channels: Channels, beat: Beat | None) -> None:
     """A worker, with a beat beside it if one is given, until SIGTERM."""
     name = f"{socket.gethostname()}:{os.getpid()}"
-    executions = Executions(channels.ledger, work_with(channels.services), name)
+    executions = Executions(channels.ledger, work_with(channels.services, settings.http_job_allowed_hosts), name)
 
     @app.task(name=RUN)  # type: ignore[untyped-decorator]
     def run(task: str, **_: Any) -> None:

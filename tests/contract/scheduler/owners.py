@@ -15,8 +15,9 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.api.httpbody_pb2 import HttpBody
 
-from fastcms.admin.v1 import ip_rules_pb2, ip_rules_pb2_grpc
+from fastcms.admin.v1 import audit_pb2, audit_pb2_grpc, ip_rules_pb2, ip_rules_pb2_grpc
 from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc, keys_pb2, keys_pb2_grpc
+from fastcms.collections.v1 import collections_pb2, collections_pb2_grpc
 from fastcms_common.errors import DomainError, Stale, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.tokens import ALGORITHM, AUDIENCE, TOKEN_TYPE
@@ -62,6 +63,7 @@ class Owner:
 
     async def work(self, fencing_token: int, context: grpc.aio.ServicerContext[Any, Any]) -> int:
         self.calls += 1
+        self.highest = max(self.highest, fencing_token)
         if self.held is not None:
             await self.held.wait()
         error = self.failure
@@ -70,7 +72,6 @@ class Owner:
         if error is not None:
             details = ((DETAILS, status_of(error).SerializeToString()),)
             await context.abort(error.code, error.detail, trailing_metadata=details)
-        self.highest = fencing_token
         self.effects.append(fencing_token)
         return len(self.effects)
 
@@ -93,6 +94,24 @@ class IpRules(ip_rules_pb2_grpc.IpRulesServiceServicer):
         return ip_rules_pb2.DeleteExpiredIpRulesResponse(deleted=deleted)
 
 
+class Audit(audit_pb2_grpc.AuditServiceServicer):
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    async def DeleteOldAuditEvents(self, request: Any, context: Any) -> audit_pb2.DeleteOldAuditEventsResponse:
+        deleted = await self._owner.work(request.fencing_token, context)
+        return audit_pb2.DeleteOldAuditEventsResponse(deleted=deleted)
+
+
+class Collections(collections_pb2_grpc.CollectionsServiceServicer):
+    def __init__(self) -> None:
+        self.truncated: list[str] = []
+
+    async def TruncateCollection(self, request: Any, context: Any) -> collections_pb2.TruncateCollectionResponse:
+        self.truncated.append(request.name)
+        return collections_pb2.TruncateCollectionResponse(deleted_count=7, collection=request.name)
+
+
 class Owners:
     """All of them on one port."""
 
@@ -100,17 +119,21 @@ class Owners:
         self.signer = Signer()
         self.tokens = Owner()
         self.ip_rules = Owner()
+        self.audit = Owner()
+        self.collections = Collections()
         self._server = grpc.aio.server()
         keys_pb2_grpc.add_KeysServiceServicer_to_server(self.signer, self._server)
         identities_pb2_grpc.add_IdentitiesServiceServicer_to_server(Identities(self.tokens), self._server)
         ip_rules_pb2_grpc.add_IpRulesServiceServicer_to_server(IpRules(self.ip_rules), self._server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(self.audit), self._server)
+        collections_pb2_grpc.add_CollectionsServiceServicer_to_server(self.collections, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
     async def start(self) -> None:
         await self._server.start()
 
     async def stop(self) -> None:
-        for owner in (self.tokens, self.ip_rules):
+        for owner in (self.tokens, self.ip_rules, self.audit):
             if owner.held is not None:
                 owner.held.set()
         await self._server.stop(0.2)

@@ -24,11 +24,12 @@ from fastcms_common.context import Caller, RequestContext
 from fastcms_common.errors import Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
+from scheduler_service.tasks import TASKS
 from tests.contract.scheduler.owners import Owners
 from tests.ports import free_port
 
 ADMIN = "0199e000-0000-7000-8000-000000000001"
-NEVER = {"cleanup_expired_tokens": "366d", "cleanup_expired_ip_rules": "366d"}
+NEVER = dict.fromkeys(TASKS, "366d")
 TOKENS, IP_RULES = "cleanup_expired_tokens", "cleanup_expired_ip_rules"
 
 T = TypeVar("T")

@@ -32,7 +32,6 @@ async def test_of_50_parallel_claims_at_three_replicas_one_gets_the_run(tmp_path
             claims = [replicas[number % 3].claim(NAME, f"w{round_}-{number}") for number in range(50)]
             won = [task for task in await asyncio.gather(*claims) if task is not None]
             assert len(won) == 1
-            assert won[0].fence == round_
             await at.done(won[0])
 
 

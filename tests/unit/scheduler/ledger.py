@@ -15,7 +15,9 @@ from scheduler_service.config import ServiceSettings
 from scheduler_service.history import History
 from scheduler_service.leases import LeaseWatch
 from scheduler_service.models import FinishedRun, Task
+from scheduler_service.own_jobs import OwnJobs
 from scheduler_service.runs import Ledger
+from scheduler_service.sealing import Seal
 from scheduler_service.store import LedgerStore
 from scheduler_service.tasks import SystemTask
 
@@ -45,8 +47,9 @@ class Setting:
         return Ledger(self.store, LeaseWatch(30.0, lambda: self.ticks), self.settings, self._clock)
 
     def catalog(self, interval: str = "1m", name: str = NAME) -> Catalog:
+        own_jobs = OwnJobs(Seal(b"k" * 32), frozenset({"allowed.example"}))
         tasks = {name: SystemTask(name, interval, "Sweeps.", nothing)}
-        return Catalog(self.store, tasks, self.settings, self._clock)
+        return Catalog(self.store, tasks, own_jobs, self.settings, self._clock)
 
     def wait(self, seconds: float) -> None:
         """Both clocks go on."""

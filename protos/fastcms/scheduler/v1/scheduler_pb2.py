@@ -24,16 +24,63 @@ _sym_db = _symbol_database.Default()
 
 from fastcms.common.v1 import options_pb2 as fastcms_dot_common_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fastcms/scheduler/v1/scheduler.proto\x12\x14\x66\x61stcms.scheduler.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x02\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12\x31\n\x08last_run\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x31\n\x08next_run\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x18\n\x0blast_status\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x1d\n\x10last_duration_ms\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x0f\n\x07\x65nabled\x18\t \x01(\x08\x42\x0b\n\t_last_runB\x0b\n\t_next_runB\x0e\n\x0c_last_statusB\x13\n\x11_last_duration_ms\"\x12\n\x10ListTasksRequest\"M\n\x11ListTasksResponse\x12)\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.fastcms.scheduler.v1.Task\x12\r\n\x05total\x18\x02 \x01(\x05\"\"\n\x12TriggerTaskRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\"6\n\x13TriggerTaskResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\xaa\x03\n\x07TaskRun\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x19\n\x0ctriggered_by\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x64uration_ms\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x16\n\x06result\x18\x08 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x12\x12\n\x05\x65rror\x18\t \x01(\tH\x03\x88\x01\x01\x12\x35\n\x0cscheduled_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x04\x88\x01\x01\x12\x0f\n\x07made_up\x18\x0b \x01(\x08\x12\x0e\n\x06missed\x18\x0c \x01(\x05\x12\x10\n\x08\x61ttempts\x18\r \x01(\x05\x42\x0b\n\t_finishedB\x0f\n\r_triggered_byB\x0e\n\x0c_duration_msB\x08\n\x06_errorB\x0f\n\r_scheduled_at\"z\n\x13ListTaskRunsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x1d\n\x05limit\x18\x02 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xe8\x07H\x00\x88\x01\x01\x12!\n\x06offset\x18\x03 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 \x00(\x80\x94\xeb\xdc\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"r\n\x14ListTaskRunsResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.fastcms.scheduler.v1.TaskRun\x12\r\n\x05total\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\x32\xd0\x03\n\x10SchedulerService\x12~\n\tListTasks\x12&.fastcms.scheduler.v1.ListTasksRequest\x1a\'.fastcms.scheduler.v1.ListTasksResponse\" \x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x14\x12\x12/api/v1/admin/cron\x12\xa5\x01\n\x0bTriggerTask\x12(.fastcms.scheduler.v1.TriggerTaskRequest\x1a).fastcms.scheduler.v1.TriggerTaskResponse\"A\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x0e\x42\x0cTASK_RUNNING\x82\xd3\xe4\x93\x02#\"!/api/v1/admin/cron/{task}/trigger\x12\x93\x01\n\x0cListTaskRuns\x12).fastcms.scheduler.v1.ListTaskRunsRequest\x1a*.fastcms.scheduler.v1.ListTaskRunsResponse\",\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02 \x12\x1e/api/v1/admin/cron/{task}/runsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fastcms/scheduler/v1/scheduler.proto\x12\x14\x66\x61stcms.scheduler.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x05\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12\x31\n\x08last_run\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x31\n\x08next_run\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x18\n\x0blast_status\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x1d\n\x10last_duration_ms\x18\x07 \x01(\x03H\x03\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x0f\n\x07\x65nabled\x18\t \x01(\x08\x12\x0c\n\x04type\x18\n \x01(\t\x12\x13\n\x06method\x18\x0b \x01(\tH\x04\x88\x01\x01\x12\x10\n\x03url\x18\x0c \x01(\tH\x05\x88\x01\x01\x12\x38\n\x07headers\x18\r \x03(\x0b\x32\'.fastcms.scheduler.v1.Task.HeadersEntry\x12\x11\n\x04\x62ody\x18\x0e \x01(\tH\x06\x88\x01\x01\x12\x14\n\x07timeout\x18\x0f \x01(\x05H\x07\x88\x01\x01\x12\x14\n\x07retries\x18\x10 \x01(\x05H\x08\x88\x01\x01\x12\x17\n\ncollection\x18\x11 \x01(\tH\t\x88\x01\x01\x12\x17\n\ncreated_by\x18\x12 \x01(\tH\n\x88\x01\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_last_runB\x0b\n\t_next_runB\x0e\n\x0c_last_statusB\x13\n\x11_last_duration_msB\t\n\x07_methodB\x06\n\x04_urlB\x07\n\x05_bodyB\n\n\x08_timeoutB\n\n\x08_retriesB\r\n\x0b_collectionB\r\n\x0b_created_by\"\x12\n\x10ListTasksRequest\"M\n\x11ListTasksResponse\x12)\n\x05tasks\x18\x01 \x03(\x0b\x32\x1a.fastcms.scheduler.v1.Task\x12\r\n\x05total\x18\x02 \x01(\x05\"\xc0\x04\n\x11UpdateTaskRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x14\n\x07\x65nabled\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x1e\n\x08interval\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x01\x88\x01\x01\x12!\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x02\x88\x01\x01\x12>\n\x06method\x18\x05 \x01(\tB)\x9a\xb5\x18%B\x03GETB\x04HEADB\x04POSTB\x03PUTB\x05PATCHB\x06\x44\x45LETEH\x03\x88\x01\x01\x12\x19\n\x03url\x18\x06 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xd0\x0fH\x04\x88\x01\x01\x12M\n\x07headers\x18\x07 \x03(\x0b\x32\x34.fastcms.scheduler.v1.UpdateTaskRequest.HeadersEntryB\x06\x9a\xb5\x18\x02\x18\x32\x12\x1b\n\x04\x62ody\x18\x08 \x01(\tB\x08\x9a\xb5\x18\x04\x18\x80\x80\x04H\x05\x88\x01\x01\x12\x1f\n\x07timeout\x18\t \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xac\x02H\x06\x88\x01\x01\x12\x1e\n\x07retries\x18\n \x01(\x05\x42\x08\x9a\xb5\x18\x04 \x00(\nH\x07\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_enabledB\x0b\n\t_intervalB\x0e\n\x0c_descriptionB\t\n\x07_methodB\x06\n\x04_urlB\x07\n\x05_bodyB\n\n\x08_timeoutB\n\n\x08_retries\"\xef\x04\n\x11\x43reateTaskRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x9a\xb5\x18\x02\x18?\x12\x1d\n\x08interval\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xc8\x01\x12\'\n\x04type\x18\x03 \x01(\tB\x14\x9a\xb5\x18\x10\x42\x04httpB\x08truncateH\x00\x88\x01\x01\x12!\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x12\x14\n\x07\x65nabled\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12>\n\x06method\x18\x06 \x01(\tB)\x9a\xb5\x18%B\x03GETB\x04HEADB\x04POSTB\x03PUTB\x05PATCHB\x06\x44\x45LETEH\x03\x88\x01\x01\x12\x19\n\x03url\x18\x07 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xd0\x0fH\x04\x88\x01\x01\x12M\n\x07headers\x18\x08 \x03(\x0b\x32\x34.fastcms.scheduler.v1.CreateTaskRequest.HeadersEntryB\x06\x9a\xb5\x18\x02\x18\x32\x12\x1b\n\x04\x62ody\x18\t \x01(\tB\x08\x9a\xb5\x18\x04\x18\x80\x80\x04H\x05\x88\x01\x01\x12\x1f\n\x07timeout\x18\n \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xac\x02H\x06\x88\x01\x01\x12\x1e\n\x07retries\x18\x0b \x01(\x05\x42\x08\x9a\xb5\x18\x04 \x00(\nH\x07\x88\x01\x01\x12\x1f\n\ncollection\x18\x0c \x01(\tB\x06\x9a\xb5\x18\x02\x18?H\x08\x88\x01\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_typeB\x0e\n\x0c_descriptionB\n\n\x08_enabledB\t\n\x07_methodB\x06\n\x04_urlB\x07\n\x05_bodyB\n\n\x08_timeoutB\n\n\x08_retriesB\r\n\x0b_collection\"!\n\x11\x44\x65leteTaskRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\"\"\n\x12TriggerTaskRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\"6\n\x13TriggerTaskResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\xaa\x03\n\x07TaskRun\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x19\n\x0ctriggered_by\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x64uration_ms\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x16\n\x06result\x18\x08 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x12\x12\n\x05\x65rror\x18\t \x01(\tH\x03\x88\x01\x01\x12\x35\n\x0cscheduled_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x04\x88\x01\x01\x12\x0f\n\x07made_up\x18\x0b \x01(\x08\x12\x0e\n\x06missed\x18\x0c \x01(\x05\x12\x10\n\x08\x61ttempts\x18\r \x01(\x05\x42\x0b\n\t_finishedB\x0f\n\r_triggered_byB\x0e\n\x0c_duration_msB\x08\n\x06_errorB\x0f\n\r_scheduled_at\"z\n\x13ListTaskRunsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x1d\n\x05limit\x18\x02 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xe8\x07H\x00\x88\x01\x01\x12!\n\x06offset\x18\x03 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 \x00(\x80\x94\xeb\xdc\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"r\n\x14ListTaskRunsResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.fastcms.scheduler.v1.TaskRun\x12\r\n\x05total\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x05\x32\xf7\x06\n\x10SchedulerService\x12~\n\tListTasks\x12&.fastcms.scheduler.v1.ListTasksRequest\x1a\'.fastcms.scheduler.v1.ListTasksResponse\" \x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x14\x12\x12/api/v1/admin/cron\x12\xa5\x01\n\x0bTriggerTask\x12(.fastcms.scheduler.v1.TriggerTaskRequest\x1a).fastcms.scheduler.v1.TriggerTaskResponse\"A\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x0e\x42\x0cTASK_RUNNING\x82\xd3\xe4\x93\x02#\"!/api/v1/admin/cron/{task}/trigger\x12}\n\nUpdateTask\x12\'.fastcms.scheduler.v1.UpdateTaskRequest\x1a\x1a.fastcms.scheduler.v1.Task\"*\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1e\x32\x19/api/v1/admin/cron/{task}:\x01*\x12\x8a\x01\n\nCreateTask\x12\'.fastcms.scheduler.v1.CreateTaskRequest\x1a\x1a.fastcms.scheduler.v1.Task\"7\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x10\x08\xc9\x01\x42\x0bTASK_EXISTS\x82\xd3\xe4\x93\x02\x17\"\x12/api/v1/admin/cron:\x01*\x12\x98\x01\n\nDeleteTask\x12\'.fastcms.scheduler.v1.DeleteTaskRequest\x1a\x16.google.protobuf.Empty\"I\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x1e\x08\xcc\x01\x42\x0bSYSTEM_TASKB\x0cTASK_RUNNING\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/admin/cron/{task}\x12\x93\x01\n\x0cListTaskRuns\x12).fastcms.scheduler.v1.ListTaskRunsRequest\x1a*.fastcms.scheduler.v1.ListTaskRunsResponse\",\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02 \x12\x1e/api/v1/admin/cron/{task}/runsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fastcms.scheduler.v1.scheduler_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TASK_HEADERSENTRY']._loaded_options = None
+  _globals['_TASK_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_UPDATETASKREQUEST_HEADERSENTRY']._loaded_options = None
+  _globals['_UPDATETASKREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['interval']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['interval']._serialized_options = b'\232\265\030\003\030\310\001'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['description']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['description']._serialized_options = b'\232\265\030\003\030\364\003'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['method']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['method']._serialized_options = b'\232\265\030%B\003GETB\004HEADB\004POSTB\003PUTB\005PATCHB\006DELETE'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['url']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['url']._serialized_options = b'\232\265\030\003\030\320\017'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['headers']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['headers']._serialized_options = b'\232\265\030\002\0302'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['body']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['body']._serialized_options = b'\232\265\030\004\030\200\200\004'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['timeout']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['timeout']._serialized_options = b'\232\265\030\005 \001(\254\002'
+  _globals['_UPDATETASKREQUEST'].fields_by_name['retries']._loaded_options = None
+  _globals['_UPDATETASKREQUEST'].fields_by_name['retries']._serialized_options = b'\232\265\030\004 \000(\n'
+  _globals['_CREATETASKREQUEST_HEADERSENTRY']._loaded_options = None
+  _globals['_CREATETASKREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_CREATETASKREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\232\265\030\002\030?'
+  _globals['_CREATETASKREQUEST'].fields_by_name['interval']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['interval']._serialized_options = b'\342A\001\002\232\265\030\003\030\310\001'
+  _globals['_CREATETASKREQUEST'].fields_by_name['type']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['type']._serialized_options = b'\232\265\030\020B\004httpB\010truncate'
+  _globals['_CREATETASKREQUEST'].fields_by_name['description']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['description']._serialized_options = b'\232\265\030\003\030\364\003'
+  _globals['_CREATETASKREQUEST'].fields_by_name['method']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['method']._serialized_options = b'\232\265\030%B\003GETB\004HEADB\004POSTB\003PUTB\005PATCHB\006DELETE'
+  _globals['_CREATETASKREQUEST'].fields_by_name['url']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['url']._serialized_options = b'\232\265\030\003\030\320\017'
+  _globals['_CREATETASKREQUEST'].fields_by_name['headers']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['headers']._serialized_options = b'\232\265\030\002\0302'
+  _globals['_CREATETASKREQUEST'].fields_by_name['body']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['body']._serialized_options = b'\232\265\030\004\030\200\200\004'
+  _globals['_CREATETASKREQUEST'].fields_by_name['timeout']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['timeout']._serialized_options = b'\232\265\030\005 \001(\254\002'
+  _globals['_CREATETASKREQUEST'].fields_by_name['retries']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['retries']._serialized_options = b'\232\265\030\004 \000(\n'
+  _globals['_CREATETASKREQUEST'].fields_by_name['collection']._loaded_options = None
+  _globals['_CREATETASKREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
   _globals['_TASKRUN'].fields_by_name['result']._loaded_options = None
   _globals['_TASKRUN'].fields_by_name['result']._serialized_options = b'\232\265\030\002\010\001'
   _globals['_LISTTASKRUNSREQUEST'].fields_by_name['limit']._loaded_options = None
@@ -44,24 +91,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULERSERVICE'].methods_by_name['ListTasks']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\024\022\022/api/v1/admin/cron'
   _globals['_SCHEDULERSERVICE'].methods_by_name['TriggerTask']._loaded_options = None
   _globals['_SCHEDULERSERVICE'].methods_by_name['TriggerTask']._serialized_options = b'\212\265\030\002\010\004\222\265\030\016B\014TASK_RUNNING\202\323\344\223\002#\"!/api/v1/admin/cron/{task}/trigger'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateTask']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateTask']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\0362\031/api/v1/admin/cron/{task}:\001*'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateTask']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateTask']._serialized_options = b'\212\265\030\002\010\004\222\265\030\020\010\311\001B\013TASK_EXISTS\202\323\344\223\002\027\"\022/api/v1/admin/cron:\001*'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteTask']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteTask']._serialized_options = b'\212\265\030\002\010\004\222\265\030\036\010\314\001B\013SYSTEM_TASKB\014TASK_RUNNING\202\323\344\223\002\033*\031/api/v1/admin/cron/{task}'
   _globals['_SCHEDULERSERVICE'].methods_by_name['ListTaskRuns']._loaded_options = None
   _globals['_SCHEDULERSERVICE'].methods_by_name['ListTaskRuns']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002 \022\036/api/v1/admin/cron/{task}/runs'
-  _globals['_TASK']._serialized_start=159
-  _globals['_TASK']._serialized_end=473
-  _globals['_LISTTASKSREQUEST']._serialized_start=475
-  _globals['_LISTTASKSREQUEST']._serialized_end=493
-  _globals['_LISTTASKSRESPONSE']._serialized_start=495
-  _globals['_LISTTASKSRESPONSE']._serialized_end=572
-  _globals['_TRIGGERTASKREQUEST']._serialized_start=574
-  _globals['_TRIGGERTASKREQUEST']._serialized_end=608
-  _globals['_TRIGGERTASKRESPONSE']._serialized_start=610
-  _globals['_TRIGGERTASKRESPONSE']._serialized_end=664
-  _globals['_TASKRUN']._serialized_start=667
-  _globals['_TASKRUN']._serialized_end=1093
-  _globals['_LISTTASKRUNSREQUEST']._serialized_start=1095
-  _globals['_LISTTASKRUNSREQUEST']._serialized_end=1217
-  _globals['_LISTTASKRUNSRESPONSE']._serialized_start=1219
-  _globals['_LISTTASKRUNSRESPONSE']._serialized_end=1333
-  _globals['_SCHEDULERSERVICE']._serialized_start=1336
-  _globals['_SCHEDULERSERVICE']._serialized_end=1800
+  _globals['_TASK']._serialized_start=255
+  _globals['_TASK']._serialized_end=923
+  _globals['_TASK_HEADERSENTRY']._serialized_start=732
+  _globals['_TASK_HEADERSENTRY']._serialized_end=778
+  _globals['_LISTTASKSREQUEST']._serialized_start=925
+  _globals['_LISTTASKSREQUEST']._serialized_end=943
+  _globals['_LISTTASKSRESPONSE']._serialized_start=945
+  _globals['_LISTTASKSRESPONSE']._serialized_end=1022
+  _globals['_UPDATETASKREQUEST']._serialized_start=1025
+  _globals['_UPDATETASKREQUEST']._serialized_end=1601
+  _globals['_UPDATETASKREQUEST_HEADERSENTRY']._serialized_start=732
+  _globals['_UPDATETASKREQUEST_HEADERSENTRY']._serialized_end=778
+  _globals['_CREATETASKREQUEST']._serialized_start=1604
+  _globals['_CREATETASKREQUEST']._serialized_end=2227
+  _globals['_CREATETASKREQUEST_HEADERSENTRY']._serialized_start=732
+  _globals['_CREATETASKREQUEST_HEADERSENTRY']._serialized_end=778
+  _globals['_DELETETASKREQUEST']._serialized_start=2229
+  _globals['_DELETETASKREQUEST']._serialized_end=2262
+  _globals['_TRIGGERTASKREQUEST']._serialized_start=2264
+  _globals['_TRIGGERTASKREQUEST']._serialized_end=2298
+  _globals['_TRIGGERTASKRESPONSE']._serialized_start=2300
+  _globals['_TRIGGERTASKRESPONSE']._serialized_end=2354
+  _globals['_TASKRUN']._serialized_start=2357
+  _globals['_TASKRUN']._serialized_end=2783
+  _globals['_LISTTASKRUNSREQUEST']._serialized_start=2785
+  _globals['_LISTTASKRUNSREQUEST']._serialized_end=2907
+  _globals['_LISTTASKRUNSRESPONSE']._serialized_start=2909
+  _globals['_LISTTASKRUNSRESPONSE']._serialized_end=3023
+  _globals['_SCHEDULERSERVICE']._serialized_start=3026
+  _globals['_SCHEDULERSERVICE']._serialized_end=3913
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fastcms.scheduler.v1 import scheduler_pb2 as fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
@@ -45,6 +46,21 @@ class SchedulerServiceStub(object):
                 request_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.TriggerTaskRequest.SerializeToString,
                 response_deserializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.TriggerTaskResponse.FromString,
                 _registered_method=True)
+        self.UpdateTask = channel.unary_unary(
+                '/fastcms.scheduler.v1.SchedulerService/UpdateTask',
+                request_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateTaskRequest.SerializeToString,
+                response_deserializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.Task.FromString,
+                _registered_method=True)
+        self.CreateTask = channel.unary_unary(
+                '/fastcms.scheduler.v1.SchedulerService/CreateTask',
+                request_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateTaskRequest.SerializeToString,
+                response_deserializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.Task.FromString,
+                _registered_method=True)
+        self.DeleteTask = channel.unary_unary(
+                '/fastcms.scheduler.v1.SchedulerService/DeleteTask',
+                request_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteTaskRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.ListTaskRuns = channel.unary_unary(
                 '/fastcms.scheduler.v1.SchedulerService/ListTaskRuns',
                 request_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.ListTaskRunsRequest.SerializeToString,
@@ -70,6 +86,27 @@ class SchedulerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateTask(self, request, context):
+        """Changes when a task runs and whether it does, and of an own job what it does. Survives restarts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTask(self, request, context):
+        """Adds a job: an HTTP request, or the truncation of a collection, on a schedule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTask(self, request, context):
+        """Removes a job and its history. The suite's own tasks stay; they can be disabled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTaskRuns(self, request, context):
         """The runs of a task, the newest first.
         """
@@ -89,6 +126,21 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.TriggerTask,
                     request_deserializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.TriggerTaskRequest.FromString,
                     response_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.TriggerTaskResponse.SerializeToString,
+            ),
+            'UpdateTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTask,
+                    request_deserializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateTaskRequest.FromString,
+                    response_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.Task.SerializeToString,
+            ),
+            'CreateTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTask,
+                    request_deserializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateTaskRequest.FromString,
+                    response_serializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.Task.SerializeToString,
+            ),
+            'DeleteTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTask,
+                    request_deserializer=fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteTaskRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'ListTaskRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTaskRuns,
@@ -151,6 +203,87 @@ class SchedulerService(object):
             '/fastcms.scheduler.v1.SchedulerService/TriggerTask',
             fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.TriggerTaskRequest.SerializeToString,
             fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.TriggerTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.scheduler.v1.SchedulerService/UpdateTask',
+            fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateTaskRequest.SerializeToString,
+            fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.scheduler.v1.SchedulerService/CreateTask',
+            fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.CreateTaskRequest.SerializeToString,
+            fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.scheduler.v1.SchedulerService/DeleteTask',
+            fastcms_dot_scheduler_dot_v1_dot_scheduler__pb2.DeleteTaskRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

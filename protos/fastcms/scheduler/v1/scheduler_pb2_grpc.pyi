@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fastcms.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -37,6 +38,12 @@ class SchedulerServiceStub:
     """All tasks, by name."""
     TriggerTask: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.TriggerTaskRequest, _scheduler_pb2.TriggerTaskResponse]
     """Runs a task now. Its schedule does not move."""
+    UpdateTask: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateTaskRequest, _scheduler_pb2.Task]
+    """Changes when a task runs and whether it does, and of an own job what it does. Survives restarts."""
+    CreateTask: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.CreateTaskRequest, _scheduler_pb2.Task]
+    """Adds a job: an HTTP request, or the truncation of a collection, on a schedule."""
+    DeleteTask: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteTaskRequest, _empty_pb2.Empty]
+    """Removes a job and its history. The suite's own tasks stay; they can be disabled."""
     ListTaskRuns: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListTaskRunsRequest, _scheduler_pb2.ListTaskRunsResponse]
     """The runs of a task, the newest first."""
 
@@ -49,6 +56,12 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """All tasks, by name."""
     TriggerTask: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.TriggerTaskRequest, _scheduler_pb2.TriggerTaskResponse]  # type: ignore[assignment]
     """Runs a task now. Its schedule does not move."""
+    UpdateTask: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateTaskRequest, _scheduler_pb2.Task]  # type: ignore[assignment]
+    """Changes when a task runs and whether it does, and of an own job what it does. Survives restarts."""
+    CreateTask: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CreateTaskRequest, _scheduler_pb2.Task]  # type: ignore[assignment]
+    """Adds a job: an HTTP request, or the truncation of a collection, on a schedule."""
+    DeleteTask: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteTaskRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Removes a job and its history. The suite's own tasks stay; they can be disabled."""
     ListTaskRuns: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListTaskRunsRequest, _scheduler_pb2.ListTaskRunsResponse]  # type: ignore[assignment]
     """The runs of a task, the newest first."""
 
@@ -70,6 +83,30 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.TriggerTaskResponse, _abc.Awaitable[_scheduler_pb2.TriggerTaskResponse]]:
         """Runs a task now. Its schedule does not move."""
+
+    @_abc_1.abstractmethod
+    def UpdateTask(
+        self,
+        request: _scheduler_pb2.UpdateTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.Task, _abc.Awaitable[_scheduler_pb2.Task]]:
+        """Changes when a task runs and whether it does, and of an own job what it does. Survives restarts."""
+
+    @_abc_1.abstractmethod
+    def CreateTask(
+        self,
+        request: _scheduler_pb2.CreateTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.Task, _abc.Awaitable[_scheduler_pb2.Task]]:
+        """Adds a job: an HTTP request, or the truncation of a collection, on a schedule."""
+
+    @_abc_1.abstractmethod
+    def DeleteTask(
+        self,
+        request: _scheduler_pb2.DeleteTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Removes a job and its history. The suite's own tasks stay; they can be disabled."""
 
     @_abc_1.abstractmethod
     def ListTaskRuns(
