@@ -132,28 +132,28 @@ class RateLimits:
         """Counts a call of anyone. Raises Exhausted. Without Redis it is taken as it comes."""
         if not self._enabled or time.monotonic() < self._rest_until:
             return
-        key = redis_keys.rate(REQUESTS, caller.id if caller is not None else _origin(request.client))
         try:
-            await self._take(request, REQUESTS, key)
+            await self._take(request, REQUESTS, "all", caller.id if caller is not None else _origin(request.client))
         except Unavailable:
             log.warning("requests are not counted", request_id=request.id)
             self._rest_until = time.monotonic() + _RESPITE
 
     async def by_address(self, request: Request, rpc: str) -> None:
-        """Counts a call that takes a credential. Raises Exhausted; Unavailable without Redis: no guess goes uncounted."""
+        """Counts a call that takes a credential. Raises Exhausted; Unavailable without Redis: no guess is free."""
         if self._enabled:
-            await self._take(request, CREDENTIALS, redis_keys.rate(f"{rpc}:address", _origin(request.client)))
+            await self._take(request, CREDENTIALS, f"{rpc}:address", _origin(request.client))
 
     async def by_account(self, request: Request, rpc: str, account: Sequence[str]) -> None:
         """The same for the account that it is about: the texts that together name it."""
         if self._enabled:
             # An address of a person has no place in a key, and may be of any length.
             digest = hashlib.sha256("\0".join(account).encode()).hexdigest()[:32]
-            await self._take(request, CREDENTIALS, redis_keys.rate(f"{rpc}:account", digest))
+            await self._take(request, CREDENTIALS, f"{rpc}:account", digest)
 
-    async def _take(self, request: Request, name: str, key: str) -> None:
+    async def _take(self, request: Request, name: str, what: str, whom: str) -> None:
         limit = self._limits[name]
-        count = await self._counters.take(key, limit)
+        # Counters of another limit say nothing about this one.
+        count = await self._counters.take(redis_keys.rate(f"{what}:{limit}", whom), limit)
         if request.rate_limit is None or count.left < request.rate_limit.left or not count.taken:
             request.rate_limit = RateLimit(name, limit, count.left, count.reset if count.taken else count.wait)
         if not count.taken:
