@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
-import resource
 import sys
 import time
 from multiprocessing.connection import Connection
@@ -53,10 +52,7 @@ async def serve(ready: Connection) -> None:
     gc.collect()
     gc.freeze()
     ready.send(port)
-    while True:
-        await asyncio.to_thread(ready.recv)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        ready.send(used.ru_utime + used.ru_stime)
+    await server.wait_for_termination()
 
 
 class _Nobody:
@@ -95,13 +91,18 @@ def main() -> None:
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
     server.start()
-    port = ours.recv()
+    try:
+        uvloop.run(compare(ours.recv(), seconds))
+    finally:
+        server.terminate()
+
+
+async def compare(port: int, seconds: float) -> None:
     print(f"{'calls at once':>13} {'plain/s':>9} {'p99 ms':>7} {'multiplexed/s':>14} {'p99 ms':>7} {'ratio':>6}")
     for concurrency in CONCURRENCY:
-        plain, plain_p99 = uvloop.run(measure(port, False, concurrency, seconds))
-        many, many_p99 = uvloop.run(measure(port, True, concurrency, seconds))
+        plain, plain_p99 = await measure(port, False, concurrency, seconds)
+        many, many_p99 = await measure(port, True, concurrency, seconds)
         print(f"{concurrency:13} {plain:9,.0f} {plain_p99:7.2f} {many:14,.0f} {many_p99:7.2f} {many / plain:6.2f}")
-    server.terminate()
 
 
 def _serve(ready: Connection) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 AUTHORIZATION = "authorization"
@@ -59,7 +59,8 @@ class RequestContext:
 
     def of(self, caller: Caller | None, token: str | None) -> RequestContext:
         """The same call, once it is known who makes it."""
-        return replace(self, caller=caller, token=token)
+        # By hand: `dataclasses.replace` takes five times as long, on every call.
+        return RequestContext(self.request_id, self.client_ip, self.user_agent, caller, token, self.deadline)
 
 
 NOWHERE = RequestContext(request_id="-")

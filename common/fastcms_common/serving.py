@@ -232,6 +232,7 @@ class _Call:
         self._access = access
         self._authenticator = authenticator
         self._elapsed = _seconds.labels(rpc)
+        self._succeeded = _calls.labels(rpc, "OK")
 
     def answering_once(self, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(request: Any, servicer_context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -291,7 +292,7 @@ class _Call:
     def _done(self, code: str, started: float, reason: str | None = None) -> None:
         elapsed = time.perf_counter() - started
         self._elapsed.observe(elapsed)
-        _calls.labels(self._rpc, code).inc()
+        (self._succeeded if code == "OK" else _calls.labels(self._rpc, code)).inc()
         caller = context.current().caller
         log.debug(
             "call",
