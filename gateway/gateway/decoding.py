@@ -76,7 +76,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def join(path: str, key: str) -> str:
-    """The path of a member of the object at `path`."""
+    """The path of a member of the object at `path`. An empty key is shown with its quotes."""
+    key = key or '""'
     return f"{path}.{key}" if path else key
 
 

@@ -40,6 +40,9 @@ _HIDDEN: Final = {
 }
 # Seconds after which a client may try again where the service did not say.
 _RETRY_AFTER: Final = {429: 1, 503: 1}
+# A body may be wrong in more places, and under longer names, than a client wants to hear of.
+_MAX_ERRORS: Final = 100
+_MAX_PATH: Final = 200
 _CHALLENGE: Final = b'Bearer realm="fastcms"'
 
 _TITLES: Final = {status.value: status.phrase for status in HTTPStatus}
@@ -92,7 +95,8 @@ def problem_of(error: DomainError | Refused, request_id: str, *, token_sent: boo
     retry_after = error.retry_after or _RETRY_AFTER.get(status)
     if retry_after is not None:
         headers.append((b"retry-after", str(retry_after).encode("ascii")))
-    errors = [{"field": field.field, "message": field.message} for field in error.fields] if status < 500 else []
+    named = error.fields[:_MAX_ERRORS] if status < 500 else ()
+    errors = [{"field": field.field[:_MAX_PATH], "message": field.message} for field in named]
     code = "INTERNAL" if status == 500 else error.reason
     return document(status, code, detail, request_id, errors=errors, headers=headers)
 

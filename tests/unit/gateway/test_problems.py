@@ -100,3 +100,10 @@ def test_what_the_gateway_refuses_looks_the_same():
         assert told(problem_of(refused, "r")).keys() == shape
     assert told(internal("r")).keys() == shape
     assert (b"allow", b"GET, POST") in problem_of(not_allowed(["GET", "POST"]), "r").headers
+
+
+def test_an_answer_is_not_made_large_by_a_bad_request():
+    many = Invalid([FieldError(f"{number}" + "x" * 10_000, "Is not a known field.") for number in range(1000)])
+    answer = problem_of(many, "r")
+    assert len(told(answer)["errors"]) == 100
+    assert len(answer.body) < 40_000
