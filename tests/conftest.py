@@ -1,4 +1,4 @@
-"""Fixtures that any test may ask for: a real Redis, the real suite."""
+"""Fixtures that any test may ask for: a real Redis, a MongoDB server, empty databases, the real suite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.mongo_server import MongoServer, describe, start_server
 from tests.redis_process import RedisProcess
+from tests.storages import ENGINES, Storage, mongo_storage, remove, sqlite_storage
 from tests.suite import Suite, start_suite
 
 ADMIN_EMAIL = "root@example.com"
@@ -31,11 +33,49 @@ def redis_url(redis_server: RedisProcess) -> str:
     return redis_server.url
 
 
+def pytest_report_header() -> str:
+    """Says which MongoDB server the tests run on."""
+    return f"mongodb: {describe()}"
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A MongoDB server for the whole session; `mongo_server.kind` says which. Most tests want `storage`."""
+    server = start_server(tmp_path_factory.mktemp("mongodb"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def new_storage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Storage]]:
+    """A function that gives an empty database of an engine, `sqlite` or `mongodb`."""
+    made: list[Storage] = []
+
+    def make(engine: str) -> Storage:
+        if engine == "sqlite":
+            return sqlite_storage(tmp_path_factory.mktemp("sqlite"))
+        made.append(mongo_storage(request.getfixturevalue("mongo_server")))
+        return made[-1]
+
+    yield make
+    for storage in made:
+        remove(storage)
+
+
+@pytest.fixture(params=ENGINES)
+def storage(request: pytest.FixtureRequest, new_storage: Callable[[str], Storage]) -> Storage:
+    """An empty database, of each engine in turn; `storage.url` is its STORAGE_URL."""
+    return new_storage(request.param)
+
+
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """The real suite, started once for the session, with a first admin (ADMIN_EMAIL, ADMIN_PASSWORD of this module)."""
     data_dir = tmp_path_factory.mktemp("suite") / "data"
-    with start_suite(data_dir, ADMIN_EMAIL=ADMIN_EMAIL, ADMIN_PASSWORD=ADMIN_PASSWORD) as running:
+    limits = {"RATE_LIMIT_CREDENTIALS_PER_MINUTE": "1000000", "RATE_LIMIT_REQUESTS_PER_MINUTE": "10000000"}
+    with start_suite(data_dir, ADMIN_EMAIL=ADMIN_EMAIL, ADMIN_PASSWORD=ADMIN_PASSWORD, **limits) as running:
         yield running
 
 

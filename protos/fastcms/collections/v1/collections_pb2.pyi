@@ -617,3 +617,100 @@ class TruncateCollectionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TruncateCollectionResponse: _TypeAlias = TruncateCollectionResponse  # noqa: Y015
+
+@_typing.final
+class ExplainRuleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    AS_USER_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    """Name or id."""
+    rule: _builtins.str
+    """The rule that is explained; list where it is absent."""
+    expression: _builtins.str
+    """An expression in the place of the saved one."""
+    filter: _builtins.str
+    """A filter that is held as well, as a list would."""
+    as_user: _builtins.str
+    """Id of the person: a member of an auth collection or a built-in user. Nobody where it is absent."""
+    record: _builtins.str
+    """Id of the record that the verdict is about."""
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        expression: _builtins.str | None = ...,
+        filter: _builtins.str = ...,
+        as_user: _builtins.str = ...,
+        record: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "expression", b"expression"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "as_user", b"as_user", "collection", b"collection", "expression", b"expression", "filter", b"filter", "record", b"record", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expression: _TypeAlias = _typing.Literal["expression"]  # noqa: Y015
+    _WhichOneofArgType__expression: _TypeAlias = _typing.Literal["_expression", b"_expression"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expression) -> _WhichOneofReturnType__expression | None: ...
+
+Global___ExplainRuleRequest: _TypeAlias = ExplainRuleRequest  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """A rule taken apart."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    PARSED_FIELD_NUMBER: _builtins.int
+    COMPILED_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    MISSING_INDEX_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    rule: _builtins.str
+    expression: _builtins.str
+    """The rule in its canonical form; null for admins only, empty for anyone."""
+    parsed: _builtins.bytes
+    """The parsed rule as a tree."""
+    compiled: _builtins.bytes
+    """The query of the database that it became for this person, as a tree."""
+    index: _builtins.str
+    """The index that serves it, null where there is none; and one that would, where that is so."""
+    verdict: _builtins.bytes
+    """For a record: whether this person gets it, and each clause with what it came to."""
+    @_builtins.property
+    def missing_index(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        expression: _builtins.str | None = ...,
+        parsed: _builtins.bytes = ...,
+        compiled: _builtins.bytes = ...,
+        index: _builtins.str | None = ...,
+        missing_index: _abc.Iterable[_builtins.str] | None = ...,
+        verdict: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "_index", b"_index", "expression", b"expression", "index", b"index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "_index", b"_index", "collection", b"collection", "compiled", b"compiled", "expression", b"expression", "index", b"index", "missing_index", b"missing_index", "parsed", b"parsed", "rule", b"rule", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expression: _TypeAlias = _typing.Literal["expression"]  # noqa: Y015
+    _WhichOneofArgType__expression: _TypeAlias = _typing.Literal["_expression", b"_expression"]  # noqa: Y015
+    _WhichOneofReturnType__index: _TypeAlias = _typing.Literal["index"]  # noqa: Y015
+    _WhichOneofArgType__index: _TypeAlias = _typing.Literal["_index", b"_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expression) -> _WhichOneofReturnType__expression | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__index) -> _WhichOneofReturnType__index | None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015

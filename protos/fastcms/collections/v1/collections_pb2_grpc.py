@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fastcms.collections.v1 import collections_pb2 as fastcms_dot_collections_dot_v1_dot_collections__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.78.2'
@@ -71,6 +72,11 @@ class CollectionsServiceStub(object):
                 request_serializer=fastcms_dot_collections_dot_v1_dot_collections__pb2.TruncateCollectionRequest.SerializeToString,
                 response_deserializer=fastcms_dot_collections_dot_v1_dot_collections__pb2.TruncateCollectionResponse.FromString,
                 _registered_method=True)
+        self.ExplainRule = channel.unary_unary(
+                '/fastcms.collections.v1.CollectionsService/ExplainRule',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_collections__pb2.ExplainRuleRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class CollectionsServiceServicer(object):
@@ -126,6 +132,14 @@ class CollectionsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainRule(self, request, context):
+        """Takes a rule, a rule that is not saved yet, or a filter apart: what it means, what it became, which index serves it,
+        and whether a given person gets a given record, and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +177,11 @@ def add_CollectionsServiceServicer_to_server(servicer, server):
                     servicer.TruncateCollection,
                     request_deserializer=fastcms_dot_collections_dot_v1_dot_collections__pb2.TruncateCollectionRequest.FromString,
                     response_serializer=fastcms_dot_collections_dot_v1_dot_collections__pb2.TruncateCollectionResponse.SerializeToString,
+            ),
+            'ExplainRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRule,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_collections__pb2.ExplainRuleRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -355,6 +374,33 @@ class CollectionsService(object):
             '/fastcms.collections.v1.CollectionsService/TruncateCollection',
             fastcms_dot_collections_dot_v1_dot_collections__pb2.TruncateCollectionRequest.SerializeToString,
             fastcms_dot_collections_dot_v1_dot_collections__pb2.TruncateCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.collections.v1.CollectionsService/ExplainRule',
+            fastcms_dot_collections_dot_v1_dot_collections__pb2.ExplainRuleRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fastcms.collections.v1 import collections_pb2 as _collections_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -48,6 +49,10 @@ class CollectionsServiceStub:
     """Deletes a collection with all its records."""
     TruncateCollection: _grpc.UnaryUnaryMultiCallable[_collections_pb2.TruncateCollectionRequest, _collections_pb2.TruncateCollectionResponse]
     """Deletes all records of a collection; schema, rules and indexes stay."""
+    ExplainRule: _grpc.UnaryUnaryMultiCallable[_collections_pb2.ExplainRuleRequest, _httpbody_pb2.HttpBody]
+    """Takes a rule, a rule that is not saved yet, or a filter apart: what it means, what it became, which index serves it,
+    and whether a given person gets a given record, and why.
+    """
 
 @_typing.type_check_only
 class CollectionsServiceAsyncStub(CollectionsServiceStub):
@@ -68,6 +73,10 @@ class CollectionsServiceAsyncStub(CollectionsServiceStub):
     """Deletes a collection with all its records."""
     TruncateCollection: _aio.UnaryUnaryMultiCallable[_collections_pb2.TruncateCollectionRequest, _collections_pb2.TruncateCollectionResponse]  # type: ignore[assignment]
     """Deletes all records of a collection; schema, rules and indexes stay."""
+    ExplainRule: _aio.UnaryUnaryMultiCallable[_collections_pb2.ExplainRuleRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Takes a rule, a rule that is not saved yet, or a filter apart: what it means, what it became, which index serves it,
+    and whether a given person gets a given record, and why.
+    """
 
 class CollectionsServiceServicer(metaclass=_abc_1.ABCMeta):
     """The schemas under which records are kept, and the rules that say who may see and change them."""
@@ -127,5 +136,15 @@ class CollectionsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_collections_pb2.TruncateCollectionResponse, _abc.Awaitable[_collections_pb2.TruncateCollectionResponse]]:
         """Deletes all records of a collection; schema, rules and indexes stay."""
+
+    @_abc_1.abstractmethod
+    def ExplainRule(
+        self,
+        request: _collections_pb2.ExplainRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Takes a rule, a rule that is not saved yet, or a filter apart: what it means, what it became, which index serves it,
+        and whether a given person gets a given record, and why.
+        """
 
 def add_CollectionsServiceServicer_to_server(servicer: CollectionsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -62,6 +62,36 @@ class RecordsServiceStub(object):
                 request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.DeleteRecordRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.BatchCreateRecords = channel.unary_unary(
+                '/fastcms.collections.v1.RecordsService/BatchCreateRecords',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.BatchCreateRecordsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.BulkUpdateRecords = channel.unary_unary(
+                '/fastcms.collections.v1.RecordsService/BulkUpdateRecords',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.BulkUpdateRecordsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.BulkDeleteRecords = channel.unary_unary(
+                '/fastcms.collections.v1.RecordsService/BulkDeleteRecords',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.BulkDeleteRecordsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.UpsertRecords = channel.unary_unary(
+                '/fastcms.collections.v1.RecordsService/UpsertRecords',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.UpsertRecordsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.ExportRecords = channel.unary_stream(
+                '/fastcms.collections.v1.RecordsService/ExportRecords',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ExportRecordsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.ImportRecords = channel.stream_unary(
+                '/fastcms.collections.v1.RecordsService/ImportRecords',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ImportRecordsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class RecordsServiceServicer(object):
@@ -103,6 +133,49 @@ class RecordsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchCreateRecords(self, request, context):
+        """Creates up to 1000 records, each by itself; with atomic=true all of them or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BulkUpdateRecords(self, request, context):
+        """Makes the same change to up to 1000 records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BulkDeleteRecords(self, request, context):
+        """Deletes up to 1000 records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertRecords(self, request, context):
+        """Changes those of up to 1000 records that are there, and creates the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportRecords(self, request, context):
+        """All records that the caller may list, streamed: one JSON object to a line, or CSV with a header.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportRecords(self, request_iterator, context):
+        """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
+        the rest goes on. Nothing is ever changed or deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecordsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -130,6 +203,36 @@ def add_RecordsServiceServicer_to_server(servicer, server):
                     servicer.DeleteRecord,
                     request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.DeleteRecordRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'BatchCreateRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateRecords,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.BatchCreateRecordsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'BulkUpdateRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.BulkUpdateRecords,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.BulkUpdateRecordsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'BulkDeleteRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.BulkDeleteRecords,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.BulkDeleteRecordsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'UpsertRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertRecords,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.UpsertRecordsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ExportRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecords,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ExportRecordsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ImportRecords': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportRecords,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ImportRecordsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -268,6 +371,168 @@ class RecordsService(object):
             '/fastcms.collections.v1.RecordsService/DeleteRecord',
             fastcms_dot_collections_dot_v1_dot_records__pb2.DeleteRecordRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.collections.v1.RecordsService/BatchCreateRecords',
+            fastcms_dot_collections_dot_v1_dot_records__pb2.BatchCreateRecordsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BulkUpdateRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.collections.v1.RecordsService/BulkUpdateRecords',
+            fastcms_dot_collections_dot_v1_dot_records__pb2.BulkUpdateRecordsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BulkDeleteRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.collections.v1.RecordsService/BulkDeleteRecords',
+            fastcms_dot_collections_dot_v1_dot_records__pb2.BulkDeleteRecordsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.collections.v1.RecordsService/UpsertRecords',
+            fastcms_dot_collections_dot_v1_dot_records__pb2.UpsertRecordsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fastcms.collections.v1.RecordsService/ExportRecords',
+            fastcms_dot_collections_dot_v1_dot_records__pb2.ExportRecordsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportRecords(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/fastcms.collections.v1.RecordsService/ImportRecords',
+            fastcms_dot_collections_dot_v1_dot_records__pb2.ImportRecordsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

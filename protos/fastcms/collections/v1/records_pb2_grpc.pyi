@@ -45,6 +45,20 @@ class RecordsServiceStub:
     """Changes the fields that the body names."""
     DeleteRecord: _grpc.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _empty_pb2.Empty]
     """Deletes a record."""
+    BatchCreateRecords: _grpc.UnaryUnaryMultiCallable[_records_pb2.BatchCreateRecordsRequest, _httpbody_pb2.HttpBody]
+    """Creates up to 1000 records, each by itself; with atomic=true all of them or none."""
+    BulkUpdateRecords: _grpc.UnaryUnaryMultiCallable[_records_pb2.BulkUpdateRecordsRequest, _httpbody_pb2.HttpBody]
+    """Makes the same change to up to 1000 records."""
+    BulkDeleteRecords: _grpc.UnaryUnaryMultiCallable[_records_pb2.BulkDeleteRecordsRequest, _httpbody_pb2.HttpBody]
+    """Deletes up to 1000 records."""
+    UpsertRecords: _grpc.UnaryUnaryMultiCallable[_records_pb2.UpsertRecordsRequest, _httpbody_pb2.HttpBody]
+    """Changes those of up to 1000 records that are there, and creates the others."""
+    ExportRecords: _grpc.UnaryStreamMultiCallable[_records_pb2.ExportRecordsRequest, _httpbody_pb2.HttpBody]
+    """All records that the caller may list, streamed: one JSON object to a line, or CSV with a header."""
+    ImportRecords: _grpc.StreamUnaryMultiCallable[_records_pb2.ImportRecordsRequest, _httpbody_pb2.HttpBody]
+    """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
+    the rest goes on. Nothing is ever changed or deleted.
+    """
 
 @_typing.type_check_only
 class RecordsServiceAsyncStub(RecordsServiceStub):
@@ -61,6 +75,20 @@ class RecordsServiceAsyncStub(RecordsServiceStub):
     """Changes the fields that the body names."""
     DeleteRecord: _aio.UnaryUnaryMultiCallable[_records_pb2.DeleteRecordRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a record."""
+    BatchCreateRecords: _aio.UnaryUnaryMultiCallable[_records_pb2.BatchCreateRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Creates up to 1000 records, each by itself; with atomic=true all of them or none."""
+    BulkUpdateRecords: _aio.UnaryUnaryMultiCallable[_records_pb2.BulkUpdateRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Makes the same change to up to 1000 records."""
+    BulkDeleteRecords: _aio.UnaryUnaryMultiCallable[_records_pb2.BulkDeleteRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Deletes up to 1000 records."""
+    UpsertRecords: _aio.UnaryUnaryMultiCallable[_records_pb2.UpsertRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Changes those of up to 1000 records that are there, and creates the others."""
+    ExportRecords: _aio.UnaryStreamMultiCallable[_records_pb2.ExportRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """All records that the caller may list, streamed: one JSON object to a line, or CSV with a header."""
+    ImportRecords: _aio.StreamUnaryMultiCallable[_records_pb2.ImportRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
+    the rest goes on. Nothing is ever changed or deleted.
+    """
 
 class RecordsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records, as JSON text from the database to the socket. Every call is judged by the collection's rules."""
@@ -104,5 +132,55 @@ class RecordsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a record."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateRecords(
+        self,
+        request: _records_pb2.BatchCreateRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Creates up to 1000 records, each by itself; with atomic=true all of them or none."""
+
+    @_abc_1.abstractmethod
+    def BulkUpdateRecords(
+        self,
+        request: _records_pb2.BulkUpdateRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Makes the same change to up to 1000 records."""
+
+    @_abc_1.abstractmethod
+    def BulkDeleteRecords(
+        self,
+        request: _records_pb2.BulkDeleteRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Deletes up to 1000 records."""
+
+    @_abc_1.abstractmethod
+    def UpsertRecords(
+        self,
+        request: _records_pb2.UpsertRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Changes those of up to 1000 records that are there, and creates the others."""
+
+    @_abc_1.abstractmethod
+    def ExportRecords(
+        self,
+        request: _records_pb2.ExportRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """All records that the caller may list, streamed: one JSON object to a line, or CSV with a header."""
+
+    @_abc_1.abstractmethod
+    def ImportRecords(
+        self,
+        request_iterator: _MaybeAsyncIterator[_records_pb2.ImportRecordsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
+        the rest goes on. Nothing is ever changed or deleted.
+        """
 
 def add_RecordsServiceServicer_to_server(servicer: RecordsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
