@@ -1,8 +1,8 @@
 """What the environment may say to `fastcms run`, checked before anything is started.
 
 A name that only a service reads (`LOG_LEVEL`, …) is not listed: it reaches every process through the inherited
-environment. The lockout and password names are listed although auth-service reads them, so that a bad one costs one
-clear line here and not a service that starts, refuses, and is started again.
+environment. The lockout and password names are listed, with auth-service's own limits, although it is auth-service that
+reads them: a bad one then costs one clear line, before anything has been started.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field("", alias="TRUSTED_PROXIES")
 
     account_lockout_enabled: bool | None = Field(None, alias="ACCOUNT_LOCKOUT_ENABLED")
-    account_lockout_attempts: int | None = Field(None, alias="ACCOUNT_LOCKOUT_ATTEMPTS", ge=1)
-    account_lockout_duration: int | None = Field(None, alias="ACCOUNT_LOCKOUT_DURATION", ge=1)
-    password_min_length: int | None = Field(None, alias="PASSWORD_MIN_LENGTH", ge=1)
-    password_max_length: int | None = Field(None, alias="PASSWORD_MAX_LENGTH", ge=1)
+    account_lockout_attempts: int | None = Field(None, alias="ACCOUNT_LOCKOUT_ATTEMPTS", ge=1, le=100)
+    account_lockout_duration: int | None = Field(None, alias="ACCOUNT_LOCKOUT_DURATION", ge=1, le=604_800)
+    password_min_length: int | None = Field(None, alias="PASSWORD_MIN_LENGTH", ge=1, le=128)
+    password_max_length: int | None = Field(None, alias="PASSWORD_MAX_LENGTH", ge=16, le=4096)
     password_require_uppercase: bool | None = Field(None, alias="PASSWORD_REQUIRE_UPPERCASE")
     password_require_lowercase: bool | None = Field(None, alias="PASSWORD_REQUIRE_LOWERCASE")
     password_require_digit: bool | None = Field(None, alias="PASSWORD_REQUIRE_DIGIT")
     password_require_special: bool | None = Field(None, alias="PASSWORD_REQUIRE_SPECIAL")
-    password_history_count: int | None = Field(None, alias="PASSWORD_HISTORY_COUNT", ge=0)
+    password_history_count: int | None = Field(None, alias="PASSWORD_HISTORY_COUNT", ge=0, le=24)
     password_block_common: bool | None = Field(None, alias="PASSWORD_BLOCK_COMMON")
 
     @field_validator(*SCHEMES)

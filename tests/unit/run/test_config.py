@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from auth_service.config import Settings as AuthSettings
 from fastcms_cli.config import Settings
 from fastcms_common.settings import load
 
@@ -67,6 +68,14 @@ def test_a_bad_value_is_one_line_and_exit_code_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fastcms: {name}: ")
     assert complaint in line
+
+
+POLICY = [name for name in Settings.model_fields if name.startswith(("account_lockout_", "password_"))]
+
+
+@pytest.mark.parametrize("name", POLICY)
+def test_the_limits_of_a_policy_setting_are_those_of_auth_service(name: str) -> None:
+    assert Settings.model_fields[name].metadata == AuthSettings.model_fields[name].metadata
 
 
 @pytest.mark.parametrize("name", ["ADMIN_EMAIL", "ADMIN_PASSWORD"])
