@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+# An IPv6 address, without a zone, which would mean something on one machine only.
+_BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 
@@ -44,9 +46,10 @@ def parse_url(url: str) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port
-        host = _host(parts.hostname or "")
-    except UnicodeError:
-        raise ValueError("must have a valid host name") from None
+    except ValueError:
+        raise ValueError("must be a valid URL") from None
+    if "[" in parts.netloc and not _BRACKETS.fullmatch(parts.netloc):
+        raise ValueError("must be a valid URL")
     if parts.scheme not in ("http", "https"):
         raise ValueError("must begin with http:// or https://")
     if parts.username is not None or parts.password is not None:
@@ -55,6 +58,7 @@ def parse_url(url: str) -> Target:
         raise ValueError("must not have a fragment")
     if port == 0:
         raise ValueError("must have a port between 1 and 65535")
+    host = _host(parts.hostname or "")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme, host, port or _default_port(parts.scheme), path)
 
@@ -103,7 +107,10 @@ def _host(host: str) -> str:
         return str(ipaddress.ip_address(host))
     plain = host.rstrip(".").lower()
     if not plain.isascii():
-        plain = plain.encode("idna").decode()
+        try:
+            plain = plain.encode("idna").decode()
+        except UnicodeError:
+            raise ValueError("must have a valid host name") from None
     labels = plain.split(".")
     if len(plain) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("must have a valid host name")

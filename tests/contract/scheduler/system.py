@@ -162,6 +162,14 @@ class System:
         request = scheduler_pb2.ListTaskRunsRequest(task=name, **page)
         return list((await self.as_admin(self.scheduler.ListTaskRuns, request)).items)
 
+    async def idle(self, name: str) -> None:
+        """Returns when the task is not running."""
+
+        async def at_rest() -> bool:
+            return (await self.task(name)).status != "running"
+
+        await until(at_rest, f"{name} is not running")
+
     async def finished(self, name: str, count: int = 1, within: float = 20.0) -> list[scheduler_pb2.TaskRun]:
         """The finished runs of a task, the oldest first, as soon as there are that many."""
 
