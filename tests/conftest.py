@@ -11,7 +11,7 @@ import pytest
 
 from tests.mongo_server import MongoServer, describe, start_server
 from tests.redis_process import RedisProcess
-from tests.storages import ENGINES, Storage, mongo_storage, remove, sqlite_storage
+from tests.storages import ENGINES, Storage, mongo_storage, sqlite_storage
 from tests.suite import Suite, start_suite
 
 ADMIN_EMAIL = "root@example.com"
@@ -47,21 +47,15 @@ def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServ
 
 
 @pytest.fixture(scope="session")
-def new_storage(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Storage]]:
+def new_storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Storage]:
     """A function that gives an empty database of an engine, `sqlite` or `mongodb`."""
-    made: list[Storage] = []
 
     def make(engine: str) -> Storage:
         if engine == "sqlite":
             return sqlite_storage(tmp_path_factory.mktemp("sqlite"))
-        made.append(mongo_storage(request.getfixturevalue("mongo_server")))
-        return made[-1]
+        return mongo_storage(request.getfixturevalue("mongo_server"))
 
-    yield make
-    for storage in made:
-        remove(storage)
+    return make
 
 
 @pytest.fixture(params=ENGINES)

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from fastcms_common.storage import mongo_expressions as expressions
 from fastcms_common.storage.mongo_codec import mongo_path
 from fastcms_common.storage.plan import ID, simplify
-from fastcms_common.storage.predicate import holds, kind_of
+from fastcms_common.storage.predicate import holds
 from fastcms_common.storage.query import (
     All,
     And,
@@ -105,20 +105,21 @@ class _Compiler:
             found: Filter = {path: {"$not": condition}} if negated else {path: condition}
         elif negated and some:
             single = _all([{path: {"$not": condition}}, {path: _NOT_ARRAY}])
-            found = _any([single, {path: {"$elemMatch": {"$not": condition}}}])
+            found = _any([single, _all([{path: _ARRAY}, {path: {"$elemMatch": _unlike(condition)}}])])
         elif negated:
             found = _all([{path: {"$not": condition}}, {path: {"$not": {"$size": 0}}}])
         elif some:
             found = {path: condition}
         else:
-            found = _all([{path: condition}, {path: {"$not": {"$elemMatch": {"$not": condition}}}}])
+            no_exception = {path: {"$not": {"$elemMatch": _unlike(condition)}}}
+            found = _all([{path: condition}, _any([{path: _NOT_ARRAY}, no_exception])])
         return self._or_blocked(field.path, found) if holds_for_null else self._guarded(field.path, found)
 
     def _length(self, path: Path, op: Op, number: Scalar) -> Filter:
         if op in ("!=", ">", ">="):
             return _not(self._length(path, {"!=": "=", ">": "<=", ">=": "<"}[op], number))  # type: ignore[arg-type]
-        if kind_of(number) != "number" or isinstance(number, str | None):
-            return NO_DOCUMENT
+        if not isinstance(number, int | float):
+            raise AssertionError("simplify leaves no length beside anything but a number")
         first, last = _lengths(op, number)
         last = min(last, 1 if path in self._scalars else MAX_LENGTH)
         if last > COUNTED_ONE_BY_ONE:
@@ -176,6 +177,11 @@ def _condition(op: str, value: Scalar, *, lower: bool) -> Filter:
         classes = [lowering_to(char) for char in value]
         return {"$regex": rf"\A{''.join(map(_one_of, classes))}\z"} if all(classes) else _NEVER
     return {_OPERATORS[op]: value}
+
+
+def _unlike(condition: Filter) -> Filter:
+    """What the elements meet that do not meet `condition`."""
+    return {"$ne": condition["$eq"]} if "$eq" in condition else {"$not": condition}
 
 
 def pattern_of(pattern: str) -> str:

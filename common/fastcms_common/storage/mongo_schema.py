@@ -141,12 +141,12 @@ async def _check(db: Database, rules: TableRules) -> None:
 
 
 async def _remember(db: Database, rules: TableRules) -> None:
-    kept = {name: sorted(map(list, getattr(rules, name))) for name in ("scalars", "required", "nullable")}
+    kept = {name: sorted(map(mongo_path, getattr(rules, name))) for name in ("scalars", "required", "nullable")}
     await db[_CHECKED].replace_one({"_id": rules.name}, kept, upsert=True)
 
 
 def _new(paths: frozenset[Path], known: dict[str, Any], name: str) -> list[Path]:
-    return sorted(paths - {ID} - {tuple(path) for path in known.get(name, ())})
+    return sorted(path for path in paths - {ID} if mongo_path(path) not in known.get(name, ()))
 
 
 def _broken(path: Path, what: str) -> Conflict:

@@ -98,6 +98,9 @@ def _compared(left: Field | Value, op: Op, right: Field | Value, some: bool) -> 
         return simplify(Or(*each) if some else And(*each))
     if _never(op, right.value):
         return NONE
+    if left.length and (op in ("~", "!~") or kind_of(right.value) != "number"):
+        # A length is a number: against anything else the outcome is the same for all.
+        return ALL if holds(op, 0, right.value) else NONE
     return Compare(left, op, right, some)
 
 

@@ -1,0 +1,268 @@
+"""A MongoDB server for tests: a real one where there is one, else the best stand-in at hand.
+
+In this order: `MONGODB_URL`; a `mongo` container, where a Docker engine runs and has the image; `mongod` on the path;
+FerretDB on SQLite, built once into `.build/` where Go is at hand (`tests/ferretdb/`); the PyPI package nx-27017. The
+header of the test run says which. What a stand-in cannot do is written down in its `Kind`, for that server only: tests
+that need it are skipped there with that reason, and the engine knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import docker
+import pymongo
+from docker.errors import DockerException, NotFound
+
+from fastcms_cli.ports import LOOPBACK, listen
+from fastcms_cli.processes import dies_with
+from tests.suite import wait_until
+
+ROOT = Path(__file__).parents[1]
+FERRETDB = ROOT / "tests" / "ferretdb"
+START_WITHIN = 60.0
+
+PARTIAL_INDEX = "partial indexes"
+COMPUTED_SORT = "sorting by computed keys"
+FIELD_AGAINST_FIELD = "comparing two fields"
+ALL_OF_AN_ARRAY = "conditions that all elements of an array must meet"
+NESTED_ARRAYS = "arrays within arrays"
+ODD_KEYS = "keys with quotes, backslashes, blanks or control characters"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of server. `gaps` are things it cannot do, with the reason; `refusals` match the errors by which it says
+    so itself."""
+
+    name: str
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    refusals: tuple[str, ...] = ()
+
+    def refuses(self, error: BaseException) -> bool:
+        """Whether the error is the server's own word that it cannot do such a thing."""
+        return any(re.search(refusal, str(error)) for refusal in self.refusals)
+
+
+MONGODB = Kind("MongoDB")
+FERRETDB_1 = Kind(
+    "FerretDB 1.24 on SQLite",
+    gaps={
+        PARTIAL_INDEX: "createIndexes: partialFilterExpression is not implemented",
+        COMPUTED_SORT: "aggregation knows no $cond, $isArray, $ifNull",
+        FIELD_AGAINST_FIELD: "$expr knows no comparison",
+        ALL_OF_AN_ARRAY: "$elemMatch knows no $ne and no $not",
+        NESTED_ARRAYS: "documents with arrays within arrays are refused",
+        ODD_KEYS: "its own JSON breaks on quotes and backslashes in keys, its paths on blanks",
+    },
+    refusals=("not implemented", "not supported", "path element must not"),
+)
+NX_27017 = Kind("nx-27017")
+
+
+class Process(Protocol):
+    """What is asked of a running server, be it a process or a container."""
+
+    def kill(self) -> object: ...
+    def terminate(self) -> object: ...
+    def wait(self, timeout: float | None = None) -> object: ...
+
+
+class MongoServer:
+    """A running server. `kill` and `start` let a test take it away and bring it back with its data, where `owned`."""
+
+    def __init__(self, kind: Kind, url: str, run: Callable[[], Process] | None = None) -> None:
+        self.kind = kind
+        self.url = url
+        self._run = run
+        self._process: Process | None = None
+        self._bases: list[str] = []
+        if run is not None:
+            self.start()
+
+    @property
+    def owned(self) -> bool:
+        """Whether this is a process of the test run's own."""
+        return self._run is not None
+
+    def new_base(self) -> str:
+        """A prefix for names of databases that nobody else has."""
+        self._bases.append(f"t{uuid.uuid4().hex[:12]}")
+        return self._bases[-1]
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        assert self._run is not None
+        self._process = self._run()
+        wait_until(self.answers, f"{self.kind.name} answers", within=START_WITHIN)
+
+    def answers(self) -> bool:
+        """Whether it answers a ping."""
+        client: pymongo.MongoClient[dict[str, Any]]
+        with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=500) as client:
+            try:
+                return bool(client.admin.command("ping"))
+            except pymongo.errors.PyMongoError:
+                return False
+
+    def kill(self) -> None:
+        """End it at once."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it. One that others use too is left without what the tests have made."""
+        if self._process is None:
+            self._drop_databases()
+        else:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def _drop_databases(self) -> None:
+        client: pymongo.MongoClient[dict[str, Any]]
+        with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=5000) as client:
+            for name in client.list_database_names():
+                if name.startswith(tuple(f"{base}_" for base in self._bases)):
+                    client.drop_database(name)
+
+
+@cache
+def choose() -> str:
+    """Which server it will be: `url`, `docker`, `mongod`, `ferretdb` or `nx-27017`."""
+    if os.environ.get("MONGODB_URL"):
+        return "url"
+    if _image() is not None:
+        return "docker"
+    if shutil.which("mongod"):
+        return "mongod"
+    return "ferretdb" if shutil.which("go") and _ferretdb() is not None else "nx-27017"
+
+
+def describe() -> str:
+    """A line for the header of the test run."""
+    return {
+        "url": "the server at MONGODB_URL",
+        "docker": f"MongoDB, container of the image {_image()}",
+        "mongod": f"MongoDB, {shutil.which('mongod')}",
+        "ferretdb": "FerretDB 1.24 on SQLite, built by Go (a stand-in)",
+        "nx-27017": "nx-27017 of PyPI (a stand-in)",
+    }[choose()]
+
+
+def start_server(home: Path) -> MongoServer:
+    """The server of the session; its data under `home` where it is a process of ours."""
+    choice = choose()
+    if choice == "url":
+        return MongoServer(_kind_at(os.environ["MONGODB_URL"]), os.environ["MONGODB_URL"])
+    with listen(LOOPBACK, 0) as listener:
+        port: int = listener.getsockname()[1]
+    url = f"mongodb://{LOOPBACK}:{port}"
+    if choice == "docker":
+        container = _Container(port)
+        return MongoServer(MONGODB, url, container.run)
+    commands: dict[str, list[str | Path | None]] = {
+        "mongod": ["mongod", "--dbpath", home, "--bind_ip", LOOPBACK, "--port", str(port)],
+        "ferretdb": [_ferretdb() if choice == "ferretdb" else None, "-listen", f"{LOOPBACK}:{port}", "-data", home],
+        "nx-27017": [Path(sys.executable).with_name("nx-27017"), "--data-dir", home, "--port", str(port)],
+    }
+    log = home / "server.log"
+
+    def run() -> Process:
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [str(word) for word in commands[choice]],
+                cwd=home,
+                stdout=out,
+                stderr=out,
+                preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 see there
+            )
+
+    kind = {"ferretdb": FERRETDB_1, "nx-27017": NX_27017}.get(choice, MONGODB)
+    return MongoServer(kind, url, run)
+
+
+class _Container:
+    """A container as a Process. Killed and run again it has its data still; terminated it is gone."""
+
+    def __init__(self, port: int) -> None:
+        self._client = docker.from_env()
+        ports = {"27017/tcp": (LOOPBACK, port)}
+        self._container = self._client.containers.create(_image(), detach=True, ports=ports)
+
+    def run(self) -> Process:
+        self._container.start()
+        return self
+
+    def kill(self) -> None:
+        self._container.kill()
+
+    def terminate(self) -> None:
+        self._container.remove(force=True, v=True)
+        self._client.close()
+
+    def wait(self, timeout: float | None = None) -> None:
+        try:
+            self._container.wait(timeout=timeout, condition="not-running")
+        except NotFound:
+            return
+
+
+@cache
+def _image() -> str | None:
+    """A `mongo` image that is here already; nothing is pulled."""
+    if not _engine_listens():
+        return None
+    try:
+        with closing(docker.from_env(timeout=3)) as client:
+            tags = [tag for image in client.images.list("mongo") for tag in image.tags]
+    except (DockerException, OSError):
+        return None
+    return max(tags, default=None)
+
+
+def _engine_listens() -> bool:
+    """Whether a Docker engine may be there. The SDK leaks a socket where none is, so it is asked only then."""
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not host.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(host.removeprefix("unix://")) == 0
+
+
+@cache
+def _ferretdb() -> Path | None:
+    """The built binary, built now if need be; None where that fails."""
+    sources = b"".join((FERRETDB / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
+    binary = ROOT / ".build" / f"ferretdb-{hashlib.sha256(sources).hexdigest()[:12]}"
+    if not binary.exists():
+        binary.parent.mkdir(exist_ok=True)
+        unfinished = binary.with_suffix(f".{os.getpid()}")
+        build = ["go", "build", "-o", unfinished, "."]
+        environment = {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+        if subprocess.run(build, cwd=FERRETDB, env=environment, capture_output=True).returncode != 0:
+            return None
+        unfinished.replace(binary)
+    return binary
+
+
+def _kind_at(url: str) -> Kind:
+    client: pymongo.MongoClient[dict[str, Any]]
+    with pymongo.MongoClient(url, serverSelectionTimeoutMS=5000) as client:
+        return FERRETDB_1 if "ferretdbVersion" in client.admin.command("buildInfo") else MONGODB

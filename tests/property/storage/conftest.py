@@ -1,0 +1,21 @@
+"""The engines that the property tests compare."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.property.storage.engines import LOOSE, STRICT, Engine
+from tests.storages import ENGINES, Storage
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, new_storage: Callable[[str], Storage]) -> Iterator[Engine]:
+    """Each engine in turn, with the tables LOOSE and STRICT."""
+    storage = new_storage(request.param)
+    with asyncio.Runner() as runner:
+        store = runner.run(storage.open(LOOSE, STRICT))
+        yield Engine(runner, store, storage)
+        runner.run(store.close())

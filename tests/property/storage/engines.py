@@ -1,0 +1,84 @@
+"""A store that property tests drive from outside its event loop, and what stand-in servers cannot be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, reject, settings
+
+from fastcms_common.storage import ALL, Change, Document, Index, Store, Table
+from fastcms_common.storage.mongo_errors import Refused
+from tests.mongo_server import ODD_KEYS
+from tests.storages import Storage
+
+T = TypeVar("T")
+
+# One table that promises nothing, one with scalar paths and indexes of every sort.
+LOOSE = Table("loose")
+STRICT = Table("strict", (Index("a"), Index([("b.c", -1), "c"]), Index("$set", unique=True)), scalars=(("x.y",), "A"))
+
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+# The same examples in every run of the suite; new ones, and many more, with HYPOTHESIS_PROFILE=nightly.
+examples = settings(
+    max_examples=5_000 if NIGHTLY else 120,
+    derandomize=not NIGHTLY,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+
+
+class Engine:
+    """A store, and the loop it lives in."""
+
+    def __init__(self, runner: asyncio.Runner, store: Store, storage: Storage) -> None:
+        self.store = store
+        self._runner = runner
+        self._storage = storage
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The outcome. Gives the example up where the server says that it cannot do such a thing."""
+        try:
+            return self._runner.run(work)
+        except Refused as refusal:
+            if self._storage.kind is not None and self._storage.kind.refuses(refusal):
+                reject()
+            raise
+
+    def fill(self, table: Table, docs: list[Document]) -> list[Document]:
+        """The table holds nothing but those of `docs` that it takes: these."""
+
+        async def refill() -> list[Document]:
+            await self.store.delete_many(table.name, ALL)
+            able = [doc for doc in docs if self.takes(doc)]
+            outcomes = await self.store.insert_many(table.name, able)
+            return [doc for doc, outcome in zip(able, outcomes, strict=True) if outcome is None]
+
+        return self.run(refill())
+
+    def takes(self, doc: Document) -> bool:
+        """Whether the server can keep the keys of such a document."""
+        return not (self._storage.lacks(ODD_KEYS) and _odd(doc))
+
+    def takes_change(self, change: Change) -> bool:
+        """Whether the server can keep the keys that the change makes."""
+        made = [dict.fromkeys(path) for path in change.paths]
+        return self.takes({"made": made, "set": list(change.set.values()), "push": [*change.push.values()]})
+
+
+def _odd(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(any(char in '"\\' or char <= " " for char in key) or _odd(item) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(_odd(item) for item in value)
+
+
+def typed(value: Any) -> Any:
+    """A value that equals another only if the types of all numbers and truths in it are equal too."""
+    if isinstance(value, Mapping):
+        return {key: typed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [typed(item) for item in value]
+    return type(value).__name__, value
