@@ -43,8 +43,9 @@ class Member:
     """The variable by which the others find its gRPC port; None for a process that nobody calls."""
 
 
+AUTH = Member("auth-service", "auth_service", STOP_THIRD, "auth", "AUTH_SERVICE")
 SERVICES = (
-    Member("auth-service", "auth_service", STOP_THIRD, "auth", "AUTH_SERVICE"),
+    AUTH,
     Member("collections-service", "collections_service", STOP_THIRD, "collections", "COLLECTIONS_SERVICE"),
     Member("admin-service", "admin_service", STOP_THIRD, "admin", "ADMIN_SERVICE"),
     Member("scheduler-service", "scheduler_service", STOP_THIRD, "scheduler", "SCHEDULER_SERVICE"),
@@ -89,25 +90,19 @@ def plan(settings: Settings, folder: DataFolder, *, listener_fd: int, port: int)
     shared = _shared_environment(settings, folder, redis_url, base_url)
     shared |= {member.target: addresses[member.name] for member in SERVICES if member.target}
     for member in members:
-        environment = shared | {"METRICS_LISTEN": metrics[member.name]}
+        own = {"METRICS_LISTEN": metrics[member.name]}
         if member.name in addresses:
-            environment["LISTEN"] = addresses[member.name]
+            own["LISTEN"] = addresses[member.name]
         if member.stores:
-            environment["STORAGE_URL"] = storage_url(settings, folder, member.stores)
+            own["STORAGE_URL"] = storage_url(settings, folder, member.stores)
         if member is GATEWAY:
-            environment |= {"LISTEN_FD": str(listener_fd), "GATEWAY_WORKERS": str(settings.gateway_workers)}
-        if member.name == "auth-service":
-            environment |= _auth_environment(folder)
-        specs.append(
-            ProcessSpec(
-                member.name,
-                # -P: the working directory, where a folder may be called as a package is, is not searched for modules.
-                (sys.executable, "-P", "-m", member.module),
-                environment,
-                member.stop_rank,
-                (listener_fd,) if member is GATEWAY else (),
-            )
-        )
+            own |= {"LISTEN_FD": str(listener_fd), "GATEWAY_WORKERS": str(settings.gateway_workers)}
+        if member is AUTH:
+            own |= _auth_environment(folder)
+        # -P: the working directory, where a folder may be called as a package is, is not searched for modules.
+        command = (sys.executable, "-P", "-m", member.module)
+        descriptors = (listener_fd,) if member is GATEWAY else ()
+        specs.append(ProcessSpec(member.name, command, shared | own, member.stop_rank, descriptors))
     return Suite(tuple(specs), base_url, redis_url, addresses, metrics)
 
 
