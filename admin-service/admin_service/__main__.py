@@ -54,8 +54,9 @@ async def main(settings: Settings) -> None:
         stop(f"SERVICE_KEY_FILE: {error}")
     redis = connect(settings.redis_url)
     store = AdminStore(await open_store(settings.storage_url, "admin"))
-    tokens = ServiceTokens(NAME, service_key, open_channel(settings.auth_service))
-    auth = open_channel(settings.auth_service, tokens.get)
+    plain = open_channel(settings.auth_service, multiplex=settings.rpc_multiplex)
+    tokens = ServiceTokens(NAME, service_key, plain)
+    auth = open_channel(settings.auth_service, tokens.get, multiplex=settings.rpc_multiplex)
     keys, identities = KeysServiceStub(auth), IdentitiesServiceStub(auth)
     sessions = SessionGuard(redis)
 

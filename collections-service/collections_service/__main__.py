@@ -40,7 +40,7 @@ log = logs.get_logger(__name__)
 async def main(settings: Settings) -> None:
     redis = connect(settings.redis_url)
     store = CollectionStore(await open_store(settings.storage_url, "collections"))
-    auth = open_channel(settings.auth_service)
+    auth = open_channel(settings.auth_service, multiplex=settings.rpc_multiplex)
     keys, guard = KeysServiceStub(auth), SessionGuard(redis)
     catalog = Catalog(store, redis)
     events = CollectionEvents(redis)

@@ -33,7 +33,7 @@ from gateway.health import AliveEndpoint, Check, ReadyEndpoint, redis_check, ser
 from gateway.ip_rules import IpRules
 from gateway.openapi import build_openapi
 from gateway.pages import build_pages
-from gateway.processes import adopt, end_with_parent, listen, serve_metrics, serve_metrics_of_workers
+from gateway.processes import adopt, end_well, end_with_parent, listen, serve_metrics, serve_metrics_of_workers
 from gateway.rate_limits import RateLimits
 from gateway.routes import PACKAGES, Route, compile_routes, services_of
 
@@ -49,7 +49,9 @@ def application() -> Edge:
 
     redis = connect(settings.redis_url)
     sessions = SessionGuard(redis)
-    services = {name: ServiceChannel(getattr(settings, name)) for name in PACKAGES.values()}
+    services = {
+        name: ServiceChannel(getattr(settings, name), multiplex=settings.rpc_multiplex) for name in PACKAGES.values()
+    }
     keys = keys_pb2_grpc.KeysServiceStub(cast(grpc.aio.Channel, services["auth_service"]))
 
     async def key_set() -> bytes:
@@ -158,6 +160,7 @@ def main() -> None:
     if settings.gateway_workers == 1:
         if settings.metrics_listen:
             serve_metrics(settings.metrics_listen)
+        end_well()
         uvicorn.Server(config).run(sockets=[socket])
         return
     with tempfile.TemporaryDirectory(prefix="fastcms-metrics-") as folder:

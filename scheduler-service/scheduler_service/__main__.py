@@ -42,7 +42,7 @@ async def main() -> None:
     logs.configure(settings, SERVICE)
     redis = connect(settings.redis_url)
     store = LedgerStore(await open_store(settings.storage_url, "scheduler"))
-    auth = open_channel(settings.auth_service)
+    auth = open_channel(settings.auth_service, multiplex=settings.rpc_multiplex)
     keys = KeysServiceStub(auth)
     sessions = SessionGuard(redis)
     messages = Messages(settings.redis_url)

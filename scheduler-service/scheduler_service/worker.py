@@ -132,11 +132,12 @@ class Channels:
     """The connections of this process, made in the loop that uses them."""
 
     def __init__(self, settings: WorkerSettings, key: bytes) -> None:
-        plain = open_channel(settings.auth_service)
+        multiplex = settings.rpc_multiplex
+        plain = open_channel(settings.auth_service, multiplex=multiplex)
         tokens = ServiceTokens(SERVICE, key, plain)
         targets = (settings.auth_service, settings.admin_service, settings.collections_service)
-        auth, admin, collections = (open_channel(target, tokens.get) for target in targets)
-        own = open_channel(settings.scheduler_service, tokens.get)
+        auth, admin, collections = (open_channel(target, tokens.get, multiplex=multiplex) for target in targets)
+        own = open_channel(settings.scheduler_service, tokens.get, multiplex=multiplex)
         self.services = Services(auth, admin, collections)
         self.ledger: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(own)
         self._all = (plain, auth, admin, collections, own)
