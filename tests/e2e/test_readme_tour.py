@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.mongo_server import MongoServer
 from tests.suite import Suite
 
 README = Path(__file__).parents[2] / "README.md"
@@ -97,5 +98,5 @@ def check_after_restart(base_url: str) -> None:
         assert {"account_locked", "login_failed"} <= actions, actions
 
 
-def test_the_tour_runs_on_mongodb_too(new_suite: Callable[..., Suite], mongodb_url: str):
-    check_tour(paste(new_suite(STORAGE_URL=mongodb_url).base_url))
+def test_the_tour_runs_on_mongodb_too(new_suite: Callable[..., Suite], mongo_server: MongoServer):
+    check_tour(paste(new_suite(STORAGE_URL=mongo_server.url).base_url))
