@@ -21,7 +21,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import Counter, Histogram
 
 from fastcms.common.v1.options_pb2 import Access
 from fastcms_common import context
@@ -31,6 +31,7 @@ from fastcms_common.context import RequestContext
 from fastcms_common.errors import DomainError, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.logs import get_logger
+from fastcms_common.metrics import serve_metrics
 from fastcms_common.multiplex.server import Multiplexer
 from fastcms_common.redis_connection import DOWN
 from fastcms_common.settings import ProcessSettings, stop
@@ -141,15 +142,6 @@ def _stop_signal() -> asyncio.Future[None]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     return stopping
-
-
-def serve_metrics(address: str) -> None:
-    """Serves this process's metrics on `host:port`, from a thread. Ends it with one line where that cannot be had."""
-    host, _, port = address.rpartition(":")
-    try:
-        start_http_server(int(port), host.strip("[]"))
-    except OSError:
-        stop(f"METRICS_LISTEN: {address} cannot be listened on")
 
 
 async def _watch_readiness(servicer: health.aio.HealthServicer, ready: Mapping[str, Check]) -> NoReturn:

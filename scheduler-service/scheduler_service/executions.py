@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import orjson
+from prometheus_client import Counter, Histogram
 
 from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
 from fastcms.scheduler.v1.ledger_pb2 import ClaimedRun
@@ -25,6 +27,11 @@ Work = Callable[[ClaimedRun], Coroutine[Any, Any, Any]]
 """Does a run; what it returns is the result, what it raises the reason why it failed."""
 
 log = get_logger(__name__)
+
+_runs = Counter("fastcms_runs", "Runs of tasks that this worker has ended.", ["task", "outcome"])
+_seconds = Histogram(
+    "fastcms_run_seconds", "Seconds that runs took.", ["task"], buckets=(0.01, 0.1, 0.5, 1, 5, 30, 120, 600, 3600)
+)
 
 
 class JobFailed(Exception):
@@ -73,19 +80,22 @@ class Executions:
             return None
 
     async def _execute(self, run: ClaimedRun) -> None:
+        started = time.perf_counter()
         work: asyncio.Task[Any] = asyncio.create_task(self._work(run))
         lease = asyncio.create_task(self._keep_lease(run))
         self._running.add(work)
         try:
             await asyncio.wait((work, lease), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                log.warning("lease lost", task=run.task, run=run.run_id)
+                _lease_lost(run)
                 work.cancel()
                 await asyncio.wait((work,))
                 return
             if work.cancelled():
+                _runs.labels(run.task, "handed back").inc()
                 await self._release(run)
                 return
+            _seconds.labels(run.task).observe(time.perf_counter() - started)
             await self._finish(run, work)
         finally:
             self._running.discard(work)
@@ -125,8 +135,10 @@ class Executions:
                 log.error("task failed", task=run.task, run=run.run_id, exc_info=problem)
         if isinstance(problem, DomainError) and problem.reason == "LEASE_LOST":
             # Another worker's token has been seen where the work is done: this run is not ours to end.
-            log.warning("lease lost", task=run.task, run=run.run_id)
+            _lease_lost(run)
             return
+
+        _runs.labels(run.task, "succeeded" if request.succeeded else "failed").inc()
 
         async def tell() -> None:
             await self._ledger.FinishRun(request, timeout=_LEDGER_DEADLINE)
@@ -153,6 +165,11 @@ class Executions:
                 if self._stopping or asyncio.get_running_loop().time() >= until:
                     raise
                 await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _lease_lost(run: ClaimedRun) -> None:
+    _runs.labels(run.task, "lease lost").inc()
+    log.warning("lease lost", task=run.task, run=run.run_id)
 
 
 def _told(problem: BaseException) -> str:

@@ -28,8 +28,8 @@ from celery.worker import state
 from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.channels import open_channel
+from fastcms_common.metrics import serve_metrics
 from fastcms_common.service_tokens import ServiceTokens
-from fastcms_common.serving import serve_metrics
 from fastcms_common.settings import load
 from fastcms_common.times import from_text
 from scheduler_service.beat import Beat, Plan, keep_time

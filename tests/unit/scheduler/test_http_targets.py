@@ -69,5 +69,5 @@ def test_a_url_is_taken_apart(url: str, host: str, port: int, authority: str, pa
      "http://" + "a" * 64 + ".example",     "gopher://example.com", "javascript:alert(1)", "http://example.com/{x}"],
 )  # fmt: skip
 def test_what_is_no_plain_url_is_refused(url: str):
-    with pytest.raises(ValueError, match="^must"):
+    with pytest.raises(ValueError, match=r"^must"):
         parse_url(url)
