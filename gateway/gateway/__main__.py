@@ -147,7 +147,8 @@ def server_config(settings: Settings, app: Any, *, factory: bool = False) -> uvi
         h11_max_incomplete_event_size=settings.max_header_bytes,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
-        timeout_worker_healthcheck=30,
+        # A worker does not answer before it has started, which takes its time where all start at once.
+        timeout_worker_healthcheck=15,
     )
 
 

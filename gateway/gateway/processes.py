@@ -84,3 +84,9 @@ def end_with_parent() -> None:
     # It may have died before it was asked for.
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_well() -> None:
+    """Has a process that was asked to end do so with exit code 0: uvicorn sends itself the signal again at its end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
