@@ -22,6 +22,7 @@ from gateway.requests import Request
 
 # What is open to everyone, so that a blocked address does not look like a dead process.
 _OPEN: Final = "/health"
+_READY: Final = "/health/ready"
 
 log = get_logger(__name__)
 
@@ -40,6 +41,9 @@ class IpRules:
         if request.client is None or request.path == _OPEN:
             return
         if self._rules is None:
+            if request.path == _READY:
+                # It is there to say what is missing.
+                return
             raise Unavailable("The IP rules are not known yet.", reason="IP_RULES_UNAVAILABLE")
         refusal = self._rules.refusal(request.client)
         if refusal is not None:
