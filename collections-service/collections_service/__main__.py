@@ -6,15 +6,19 @@ import asyncio
 
 from google.api.httpbody_pb2 import HttpBody
 
+from collections_service.bulk import Bulk
 from collections_service.catalog import Catalog
 from collections_service.config import NAME, Settings
 from collections_service.events import CollectionEvents
+from collections_service.explanations import Explanations
+from collections_service.journal import Journal
 from collections_service.profiles import Profiles
 from collections_service.records import Records
 from collections_service.relations import Relations
 from collections_service.schemas import Schemas
 from collections_service.servicer import CollectionsServicer, ProfilesServicer, RecordsServicer
 from collections_service.store import CollectionStore
+from collections_service.transfers import Transfers
 from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
 from fastcms.collections.v1.collections_pb2_grpc import add_CollectionsServiceServicer_to_server
@@ -46,7 +50,10 @@ async def main(settings: Settings) -> None:
     events = CollectionEvents(redis)
     relations = Relations(store, events)
     schemas = Schemas(store, catalog, relations, events, AuditLog(redis))
-    records = Records(store, catalog, relations, events)
+    journal = Journal(store, catalog, relations, events)
+    records = Records(store, catalog, relations, events, journal)
+    bulk = Bulk(records, store, journal)
+    transfers = Transfers(records, bulk, store)
     profiles = Profiles(store, catalog, relations)
 
     async def key_set() -> bytes:
@@ -62,13 +69,16 @@ async def main(settings: Settings) -> None:
             settings,
             NAME,
             [
-                (add_CollectionsServiceServicer_to_server, CollectionsServicer(schemas)),
-                (add_RecordsServiceServicer_to_server, RecordsServicer(records)),
+                (
+                    add_CollectionsServiceServicer_to_server,
+                    CollectionsServicer(schemas, Explanations(store, catalog, records)),
+                ),
+                (add_RecordsServiceServicer_to_server, RecordsServicer(records, bulk, transfers)),
                 (add_ProfilesServiceServicer_to_server, ProfilesServicer(profiles)),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), guard),
             ready={"redis": redis_answers, "storage": store.ping},
-            background=[guard.watch(), catalog.watch()],
+            background=[guard.watch(), catalog.watch(), journal.keep_tidy()],
         )
     finally:
         await auth.close()

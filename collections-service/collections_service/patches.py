@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collections_service.models import REVISION, UPDATED, Collection, FieldDefinition
-from collections_service.relations import new_revision
 from collections_service.rules.combine import conjunction
 from collections_service.validation import Patch, Sign
 from fastcms_common.errors import FieldError, Invalid
@@ -24,12 +23,12 @@ class Step:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def step_of(collection: Collection, patch: Patch, doc: Document, moment: str) -> Step:
+def step_of(collection: Collection, patch: Patch, doc: Document, moment: str, revision: str) -> Step:
     """What the patch does to a record that was last seen as `doc`. Invalid where a limit would be broken."""
     values: dict[str, Any] = {key: value for key, value in patch.values.items() if value is not None}
     unset = [(key,) for key, value in patch.values.items() if value is None]
     values |= {item.id: moment for item in collection.fields if item.type == "autodate" and item.on_update}
-    stamped = {**values, UPDATED: moment, REVISION: new_revision()}
+    stamped = {**values, UPDATED: moment, REVISION: revision}
     inc: dict[str, int | float] = {}
     add: dict[str, list[Any]] = {}
     remove: dict[str, list[Any]] = {}

@@ -11,7 +11,7 @@ from collections_service.rules.combine import disjunction
 from collections_service.rules.compile import Compiler, Docs
 from collections_service.rules.request import Request
 from collections_service.store import CollectionStore
-from fastcms_common.context import Caller, current
+from fastcms_common.context import Caller
 from fastcms_common.errors import Denied, NotFound, Unauthenticated
 from fastcms_common.storage import ALL, NONE, Document, Query
 
@@ -25,13 +25,17 @@ class Session:
     """One call: who makes it, under which schemas, and what its expressions may look up."""
 
     def __init__(
-        self, store: CollectionStore, snapshot: Snapshot, method: str, query: Mapping[str, str] | None = None
+        self, store: CollectionStore, snapshot: Snapshot, method: str, query: Mapping[str, str], caller: Caller | None
     ) -> None:
         self.store = store
         self.snapshot = snapshot
-        self.caller = current().caller
-        self.sees_all = sees_all(self.caller)
-        self.request = Request(method, self, snapshot.with_id, self.caller, query=query or {})
+        self.caller = caller
+        self.sees_all = sees_all(caller)
+        self.request = Request(method, self, snapshot.with_id, caller, query=query)
+
+    def again(self) -> Session:
+        """The same call for another of the records that it is about."""
+        return Session(self.store, self.snapshot, self.request.method, self.request.query, self.caller)
 
     # -- what expressions look up (rules.request.Related) -----------------------------------------------------------
 

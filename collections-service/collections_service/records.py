@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
 from collections_service.expansion import Expansion
+from collections_service.journal import Journal, revision_of
 from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection
 from collections_service.paging import cursor_of, order_of, position_of
 from collections_service.patches import step_of
@@ -24,7 +25,8 @@ from collections_service.rules.types import Scope, check
 from collections_service.store import CollectionStore
 from collections_service.validation import NewRecord, Patch
 from fastcms_common import times
-from fastcms_common.errors import Conflict, Denied, FieldError, Invalid
+from fastcms_common.context import current
+from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, NotFound
 from fastcms_common.ids import new_id
 from fastcms_common.storage import ALL, NONE, Document, Duplicate, Query, eq, matches, position
 
@@ -65,8 +67,14 @@ class Records:
     """What may be done to records."""
 
     def __init__(
-        self, store: CollectionStore, catalog: Catalog, relations: Relations, events: CollectionEvents
+        self,
+        store: CollectionStore,
+        catalog: Catalog,
+        relations: Relations,
+        events: CollectionEvents,
+        journal: Journal,
     ) -> None:
+        self._journal = journal
         self._store = store
         self._catalog = catalog
         self._relations = relations
@@ -80,7 +88,7 @@ class Records:
             snapshot = await self._catalog.fresh()
         collection = snapshot.find(name)
         await self._store.ensure_table(collection)
-        return collection, Session(self._store, snapshot, method, query)
+        return collection, Session(self._store, snapshot, method, query, current().caller)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -118,9 +126,7 @@ class Records:
         after = position_of(asked.cursor, collection, order) if asked.cursor else None
         if after is not None and asked.page != 1:
             raise Invalid.field("page", "does not go with a cursor")
-        if session.closed(collection, "list"):
-            session.refuse()
-        where = conjunction([await session.allowed(collection, "list"), await self._filter(collection, session, asked)])
+        where = await self.listable(collection, session, asked)
         offset = (asked.page - 1) * asked.per_page
         docs: list[Document] = []
         if where != NONE:
@@ -145,11 +151,20 @@ class Records:
             }
         )
 
+    async def listable(self, collection: Collection, session: Session, asked: Listing) -> Query:
+        """The records that the caller may list and that match the filter. Invalid, Denied."""
+        if session.closed(collection, "list"):
+            session.refuse()
+        rule = await session.allowed(collection, "list")
+        return conjunction([rule, await self.filter(collection, session, asked.filter)])
+
     async def _count(self, collection: Collection, where: Query) -> int:
         return 0 if where == NONE else await self._store.count(collection, where)
 
-    async def _filter(self, collection: Collection, session: Session, asked: Listing) -> Query:
-        if not asked.filter.strip():
+    @staticmethod
+    async def filter(collection: Collection, session: Session, text: str) -> Query:
+        """A caller's own filter, which sees no more than the caller does. Invalid."""
+        if not text.strip():
             return ALL
         scope = Scope(
             collection,
@@ -159,9 +174,9 @@ class Records:
             other_collections=session.sees_all,
         )
         try:
-            bound = check(parse(asked.filter), scope)
+            bound = check(parse(text), scope)
         except ExpressionError as error:
-            raise invalid("filter", asked.filter, error, "FILTER_INVALID") from None
+            raise invalid("filter", text, error, "FILTER_INVALID") from None
         return await Compiler(session.request, masked=not session.sees_all).query(bound)
 
     # -- creating ---------------------------------------------------------------------------------------------------
@@ -223,10 +238,22 @@ class Records:
         return await self._answer(looks, expansion, doc)
 
     async def apply(
-        self, collection: Collection, session: Session, id: str, patch: Patch, header: str = "", prefix: str = "data."
+        self,
+        collection: Collection,
+        session: Session,
+        id: str,
+        patch: Patch,
+        header: str = "",
+        *,
+        prefix: str = "data.",
+        note: str | None = None,
     ) -> Document:
-        """Makes a checked change, in one query that holds the rule, the precondition and the limits."""
+        """Makes a checked change, in one query that holds the rule, the precondition and the limits.
+
+        Under a note of the journal the record gets the revision by which the change can be taken back.
+        """
         request = session.request
+        revision = new_revision() if note is None else revision_of(note, id)
         request.data, request.given = patch.values, patch.given
         checked: dict[str, Any] = {}
         for _ in range(_ATTEMPTS):
@@ -238,7 +265,7 @@ class Records:
             if not matches(rule, doc):
                 await self._refuse(collection, session, doc)
             require(header, doc)
-            step = step_of(collection, patch, doc, times.now_text())
+            step = step_of(collection, patch, doc, times.now_text(), revision)
             if step.values != checked:
                 await self._check_relations(collection, session, patch, prefix)
                 checked = step.values
@@ -288,11 +315,46 @@ class Records:
             release = await self._relations.plan(session.snapshot, collection, [id])
             guard = eq(REVISION, doc[REVISION]) if looked_up else ALL
             where = conjunction([rule, if_match(header), guard])
-            if await self._store.delete(collection, id, where) is not None:
+            note = await self._journal.releasing(collection, [id], release)
+            deleted = await self._store.delete(collection, id, where)
+            if deleted is not None:
                 await self._relations.carry_out(release)
                 await self._events.record_deleted(collection, id)
+            await self._journal.done(note)
+            if deleted is not None:
                 return
         raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
+
+    async def delete_together(self, collection: Collection, session: Session, ids: Sequence[str]) -> None:
+        """Deletes all of the records or none of them. The errors of `delete`, for the first that stands in the way."""
+        found = [
+            doc if _is_id(id) else None
+            for id, doc in zip(ids, await self._store.get_many(collection, ids), strict=True)
+        ]
+        docs = []
+        for index, doc in enumerate(found):
+            if doc is None:
+                raise NotFound(f"Item {index}: There is no such record.", reason="RECORD_NOT_FOUND")
+            docs.append(doc)
+        rule, _ = await session.judged(collection, "delete", docs)
+        for doc in docs:
+            if not matches(rule, doc):
+                await self._refuse(collection, session, doc)
+        release = await self._relations.plan(session.snapshot, collection, ids)
+        undo = await self._journal.deleting(collection, docs)
+        gone: list[Document] = []
+        for doc in docs:
+            # Each as it was judged.
+            if await self._store.delete(collection, doc[ID], eq(REVISION, doc[REVISION])) is None:
+                await self._journal.take_back_deletes(collection, gone, undo)
+                raise Conflict("A record was changed by someone else at the same moment; try again.")
+            gone.append(doc)
+        note = await self._journal.releasing(collection, ids, release)
+        await self._journal.done(undo)
+        await self._relations.carry_out(release)
+        for id in ids:
+            await self._events.record_deleted(collection, id)
+        await self._journal.done(note)
 
 
 def _is_id(id: str) -> bool:

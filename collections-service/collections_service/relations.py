@@ -124,9 +124,10 @@ class Relations:
             await self._empty(other, relation, In((relation.id,), ids), ids)
         for other, doomed in release.doomed.values():
             for chunk in _chunks(sorted(doomed)):
-                await self._store.delete_many(other, In((ID,), chunk))
+                # Told first: repeated after a crash this finds the records still there, and not the other way round.
                 for id in chunk:
                     await self._events.record_deleted(other, id)
+                await self._store.delete_many(other, In((ID,), chunk))
 
     async def _empty(self, other: Collection, relation: FieldDefinition, where: Query, ids: Sequence[str]) -> None:
         stamp = {UPDATED: times.now_text(), REVISION: new_revision()}

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
+from collections_service.bulk import Bulk
+from collections_service.explanations import Explanations, Question
 from collections_service.messages import change_draft, collection_message, create_draft
-from collections_service.models import Collection
+from collections_service.models import RULES, Collection
 from collections_service.policy import Session
 from collections_service.profiles import Profiles
 from collections_service.records import PER_PAGE, Answer, Listing, Records, Shown
 from collections_service.rendering import to_json
 from collections_service.schemas import Schemas
+from collections_service.transfers import MEDIA_TYPES, Format, Transfers, format_of
 from fastcms.collections.v1 import collections_pb2 as pb
 from fastcms.collections.v1 import profiles_pb2, records_pb2
 from fastcms.collections.v1.collections_pb2_grpc import CollectionsServiceServicer
 from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceServicer
 from fastcms.collections.v1.records_pb2_grpc import RecordsServiceServicer
-from fastcms_common.errors import NotFound
+from fastcms_common.errors import Malformed, NotFound
 
 Context = grpc.aio.ServicerContext[Any, Any]
 # Collections on one page where nothing is said.
@@ -31,8 +34,9 @@ COLLECTIONS_PER_PAGE = 100
 class CollectionsServicer(CollectionsServiceServicer):
     """`fastcms.collections.v1.CollectionsService`."""
 
-    def __init__(self, schemas: Schemas) -> None:
+    def __init__(self, schemas: Schemas, explanations: Explanations) -> None:
         self._schemas = schemas
+        self._explanations = explanations
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Context) -> pb.Collection:
         collection = await self._schemas.create("auth" if request.type == "auth" else "base", create_draft(request))
@@ -71,6 +75,16 @@ class CollectionsServicer(CollectionsServiceServicer):
         collection, deleted = await self._schemas.truncate(request.name, cascade=request.cascade)
         return pb.TruncateCollectionResponse(deleted_count=deleted, collection=collection.name)
 
+    async def ExplainRule(self, request: pb.ExplainRuleRequest, context: Context) -> HttpBody:
+        question = Question(
+            rule=next((rule for rule in RULES if rule == request.rule), "list"),
+            expression=request.expression if request.HasField("expression") else None,
+            filter=request.filter,
+            as_user=request.as_user or None,
+            record=request.record or None,
+        )
+        return _json(await self._explanations.explain(request.collection, question))
+
     async def _one(self, found: Collection | None) -> pb.Collection:
         if found is None:
             raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
@@ -83,8 +97,10 @@ class CollectionsServicer(CollectionsServiceServicer):
 class RecordsServicer(RecordsServiceServicer):
     """`fastcms.collections.v1.RecordsService`."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, bulk: Bulk, transfers: Transfers) -> None:
         self._records = records
+        self._bulk = bulk
+        self._transfers = transfers
 
     async def CreateRecord(self, request: records_pb2.CreateRecordRequest, context: Context) -> HttpBody:
         collection, session = await self._open(request.collection, "POST", request.query)
@@ -119,6 +135,46 @@ class RecordsServicer(RecordsServiceServicer):
         await self._records.delete(collection, session, request.id, request.if_match)
         return Empty()
 
+    async def BatchCreateRecords(self, request: records_pb2.BatchCreateRecordsRequest, context: Context) -> HttpBody:
+        opened = await self._open(request.collection, "POST", request.query)
+        return _json(await self._bulk.create(*opened, request.body.data, atomic=request.atomic))
+
+    async def BulkUpdateRecords(self, request: records_pb2.BulkUpdateRecordsRequest, context: Context) -> HttpBody:
+        opened = await self._open(request.collection, "PATCH", request.query)
+        return _json(await self._bulk.update(*opened, request.body.data, atomic=request.atomic))
+
+    async def BulkDeleteRecords(self, request: records_pb2.BulkDeleteRecordsRequest, context: Context) -> HttpBody:
+        opened = await self._open(request.collection, "DELETE", request.query)
+        return _json(await self._bulk.delete(*opened, request.body.data, atomic=request.atomic))
+
+    async def UpsertRecords(self, request: records_pb2.UpsertRecordsRequest, context: Context) -> HttpBody:
+        opened = await self._open(request.collection, "POST", request.query)
+        return _json(await self._bulk.upsert(*opened, request.body.data, atomic=request.atomic))
+
+    async def ExportRecords(
+        self, request: records_pb2.ExportRecordsRequest, context: Context
+    ) -> AsyncIterator[HttpBody]:
+        form: Format = "csv" if request.format == "csv" else "ndjson"
+        opened = await self._open(request.collection, "GET", request.query)
+        async for piece in self._transfers.export(*opened, form, request.filter):
+            yield HttpBody(content_type=MEDIA_TYPES[form], data=piece)
+
+    async def ImportRecords(
+        self, request_iterator: AsyncIterator[records_pb2.ImportRecordsRequest], context: Context
+    ) -> HttpBody:
+        first = await anext(aiter(request_iterator), None)
+        if first is None:
+            raise Malformed("The request is empty.")
+        form = format_of(first.body.content_type)
+        opened = await self._open(first.collection, "POST", {})
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield first.body.data
+            async for message in request_iterator:
+                yield message.body.data
+
+        return _json(await self._transfers.take(*opened, form, pieces()))
+
     async def _open(self, name: str, method: str, query: Mapping[str, str]) -> tuple[Collection, Session]:
         return await self._records.open(name, method, dict(query))
 
@@ -130,7 +186,11 @@ def _shown(request: Any) -> Shown:
 def _body(answer: Answer, context: Context) -> HttpBody:
     if answer.etag is not None:
         context.set_trailing_metadata((("etag", answer.etag),))
-    return HttpBody(content_type="application/json", data=to_json(answer.body))
+    return _json(answer.body)
+
+
+def _json(body: Any) -> HttpBody:
+    return HttpBody(content_type="application/json", data=to_json(body))
 
 
 class ProfilesServicer(ProfilesServiceServicer):

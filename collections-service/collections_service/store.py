@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from collections_service.models import ID, Collection, from_document, to_document
+from collections_service.models import ID, REVISION, Collection, from_document, to_document
 from fastcms_common.errors import Invalid
-from fastcms_common.storage import ALL, After, Change, Document, Duplicate, Index, Query, Sort, Store, Table, eq
+from fastcms_common.storage import ALL, After, Change, Document, Duplicate, Index, Query, Sort, Store, Table, eq, lt
 
 _COLLECTIONS = Table("collections", (Index("name", unique=True, required=True),), ("type", "version"))
+
+# What `journal` notes: pages of work that has to be finished or undone as a whole.
+_NOTES = Table("notes", (Index("at"), Index("note")))
 
 # Records of another collection that one condition may single out: a query carries their ids.
 MAX_IDS = 100_000
@@ -28,6 +31,7 @@ class CollectionStore:
     async def prepare(self) -> None:
         """Makes what is missing. Unavailable where the database is."""
         await self._store.ensure(_COLLECTIONS)
+        await self._store.ensure(_NOTES)
 
     async def ping(self) -> None:
         await self._store.ping()
@@ -136,6 +140,25 @@ class CollectionStore:
     async def delete_many(self, collection: Collection, where: Query = ALL) -> int:
         await self.ensure_table(collection)
         return await self._store.delete_many(collection.table_name, where)
+
+    async def restore(self, collection: Collection, doc: Mapping[str, Any], revision: str) -> None:
+        """Puts a record back to what it was, if it still has the revision that was given to it since."""
+        await self._store.replace(collection.table_name, doc, eq(REVISION, revision))
+
+    # -- notes ----------------------------------------------------------------------------------------------------
+
+    async def write_notes(self, pages: Sequence[Mapping[str, Any]]) -> None:
+        await self._store.insert_many(_NOTES.name, pages)
+
+    async def erase_notes(self, note: str) -> None:
+        await self._store.delete_many(_NOTES.name, eq("note", note))
+
+    async def erase_page(self, id: str) -> None:
+        await self._store.delete(_NOTES.name, id)
+
+    async def notes_before(self, moment: str) -> list[Document]:
+        """Pages that were written before then, the oldest first; not more than can be dealt with at once."""
+        return await self._store.find(_NOTES.name, lt("at", moment), sort=[("at", 1)], limit=500)
 
 
 def _bounded(collection: Collection, found: int, most: int) -> None:

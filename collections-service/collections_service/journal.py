@@ -1,0 +1,147 @@
+"""Work on several records that must be finished or undone as a whole, though storage is atomic for one record only.
+
+A note is stored before the first write and erased after the last. A note that has grown old was left by a process that
+died: whoever finds it undoes or finishes the work. All of it may be repeated without harm.
+
+- `insert`: the ids of records about to be inserted. Undone by deleting them.
+- `change`: records as they were. Undone by putting those back that still have the revision the change gave them.
+- `delete`: records as they were. Undone by inserting those that are missing.
+- `release`: ids of records about to be deleted to which relations point, or that are members. Finished, where the
+  records are gone, by doing what `on_delete` asks for and telling auth-service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from collections_service.catalog import Catalog
+from collections_service.events import CollectionEvents
+from collections_service.models import ID, Collection
+from collections_service.relations import Relations, Release
+from collections_service.store import CollectionStore
+from fastcms_common import times
+from fastcms_common.errors import Conflict, DomainError
+from fastcms_common.ids import new_id
+from fastcms_common.logs import get_logger
+from fastcms_common.storage import Document, In
+
+# Far above the longest deadline of a call: what is older is nobody's any more.
+OLD = timedelta(seconds=60)
+_LOOK_EVERY = 20.0
+
+log = get_logger(__name__)
+
+
+def revision_of(note: str, record_id: str) -> str:
+    """The revision that a change under this note gives a record: tells its work from that of others."""
+    return f"{note}-{record_id}"
+
+
+class Journal:
+    """The notes, and what to do about them."""
+
+    def __init__(
+        self, store: CollectionStore, catalog: Catalog, relations: Relations, events: CollectionEvents
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._catalog = catalog
+        self._relations = relations
+
+    async def inserting(self, collection: Collection, ids: Sequence[str]) -> str:
+        """A note that these records are about to be inserted."""
+        return await self._note("insert", collection, [{"ids": list(ids)}])
+
+    async def changing(self, collection: Collection, before: Sequence[Document]) -> str:
+        """A note that these records are about to be changed, to revisions made by `revision_of`."""
+        return await self._note("change", collection, [{"doc": doc} for doc in before])
+
+    async def deleting(self, collection: Collection, before: Sequence[Document]) -> str:
+        """A note that these records are about to be deleted, all or none."""
+        return await self._note("delete", collection, [{"doc": doc} for doc in before])
+
+    async def releasing(self, collection: Collection, ids: Sequence[str], release: Release) -> str | None:
+        """A note that records are about to be deleted to which others point, or of which other services have to hear;
+        None where neither is so."""
+        if not release.doomed and not release.emptied and collection.type != "auth":
+            return None
+        return await self._note("release", collection, [{"ids": list(ids)}])
+
+    async def _note(self, kind: str, collection: Collection, pages: Sequence[Mapping[str, Any]]) -> str:
+        note, at = new_id(), times.now_text()
+        head = {"note": note, "kind": kind, "collection": collection.id, "at": at}
+        await self._store.write_notes([{ID: f"{note}:{number}", **head, **page} for number, page in enumerate(pages)])
+        return note
+
+    async def done(self, note: str | None) -> None:
+        """Erases a note: the work is finished or undone."""
+        if note is not None:
+            await self._store.erase_notes(note)
+
+    # -- undoing and finishing --------------------------------------------------------------------------------------
+
+    async def take_back_inserts(self, collection: Collection, ids: Sequence[str], note: str) -> None:
+        await self._store.delete_many(collection, In((ID,), ids))
+        await self.done(note)
+
+    async def take_back_changes(self, collection: Collection, before: Sequence[Document], note: str) -> None:
+        """Puts back those records that nobody has changed since."""
+        for doc in before:
+            await self._store.restore(collection, doc, revision_of(note, doc[ID]))
+        await self.done(note)
+
+    async def take_back_deletes(self, collection: Collection, before: Sequence[Document], note: str) -> None:
+        await self._store.insert_many(collection, before)
+        await self.done(note)
+
+    async def keep_tidy(self) -> NoReturn:
+        """Deals with notes that were left behind, until it is cancelled."""
+        while True:
+            try:
+                await self.tidy()
+            except DomainError as error:
+                log.warning("notes wait", error=error.detail)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def tidy(self, older_than: timedelta = OLD) -> int:
+        """Undoes or finishes what old notes are about; how many pages there were."""
+        pages = await self._store.notes_before(times.to_text(times.now() - older_than))
+        if not pages:
+            return 0
+        snapshot = await self._catalog.fresh()
+        for page in pages:
+            collection = snapshot.with_id(page["collection"])
+            if collection is not None:
+                await self._store.ensure_table(collection)
+                log.warning("finishing what was left behind", kind=page["kind"], collection=collection.name)
+                await self._settle(collection, page)
+            await self._store.erase_page(page[ID])
+        return len(pages)
+
+    async def _settle(self, collection: Collection, page: Document) -> None:
+        match page["kind"]:
+            case "insert":
+                await self._store.delete_many(collection, In((ID,), page["ids"]))
+            case "change":
+                doc = page["doc"]
+                await self._store.restore(collection, doc, revision_of(page["note"], doc[ID]))
+            case "delete":
+                await self._store.insert_many(collection, [page["doc"]])
+            case _:
+                found = await self._store.get_many(collection, page["ids"])
+                gone = [id for id, doc in zip(page["ids"], found, strict=True) if doc is None]
+                await self._finish_release(collection, gone)
+
+    async def _finish_release(self, collection: Collection, gone: Sequence[str]) -> None:
+        try:
+            release = await self._relations.plan(await self._catalog.current(), collection, gone)
+        except Conflict as error:
+            # Somebody has pointed to them since, under `restrict`; that they are gone cannot be undone any more.
+            log.error("relations left without their records", collection=collection.name, error=error.detail)
+        else:
+            await self._relations.carry_out(release)
+        for id in gone:
+            await self._events.record_deleted(collection, id)
