@@ -23,7 +23,7 @@ from fastcms_common.serving import READY
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.settings import load
 from fastcms_common.tokens import TokenVerifier
-from gateway.access_log import AccessLog
+from gateway.access_log import AccessLog, Form, console_line, json_line
 from gateway.addresses import ClientAddresses
 from gateway.config import Settings
 from gateway.cors import Cors
@@ -122,11 +122,17 @@ def build(
         build_pages(build_openapi(routes)),
         addresses=ClientAddresses(settings.proxies),
         cors=Cors(settings.origins),
-        access_log=AccessLog(quiet=not settings.access_log),
+        access_log=AccessLog(_form(settings)),
         body_limit=settings.max_body_bytes,
         lifespan=lifespan,
         admit=admit,
     )
+
+
+def _form(settings: Settings) -> Form | None:
+    if not settings.access_log or settings.log_level in ("warning", "error"):
+        return None
+    return json_line if settings.log_format == "json" else console_line
 
 
 def server_config(settings: Settings, app: Any, *, factory: bool = False) -> uvicorn.Config:
