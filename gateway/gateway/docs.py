@@ -25,13 +25,13 @@ def build_router(openapi: bytes) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     etag = f'"{hashlib.sha256(openapi).hexdigest()[:32]}"'
 
-    @router.get("/docs")
+    @router.api_route("/docs", methods=["GET", "HEAD"])
     async def show_docs() -> Response:
         return FileResponse(
             STATIC / "docs.html", headers={"content-security-policy": _POLICY, "cache-control": "no-cache"}
         )
 
-    @router.get("/openapi.json")
+    @router.api_route("/openapi.json", methods=["GET", "HEAD"])
     async def show_openapi(request: Request) -> Response:
         headers = {"etag": etag, "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == etag:

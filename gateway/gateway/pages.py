@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from fastcms_common.errors import DomainError, FieldError, Invalid
 from gateway import docs
 from gateway.answers import Answer
-from gateway.problems import Refused, document, not_allowed, not_found, problem_of
+from gateway.problems import Refused, document, internal, not_allowed, not_found, problem_of
 
 _CODES: Final = {400: "MALFORMED_REQUEST", 401: "UNAUTHENTICATED", 403: "FORBIDDEN", 409: "CONFLICT"}
 
@@ -27,6 +27,8 @@ def build_pages(openapi: dict[str, Any]) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_exception_handler(DomainError, _on_domain_error)
     app.add_exception_handler(Refused, _on_domain_error)
+    # The error is raised again after the answer, so that the edge logs it.
+    app.add_exception_handler(Exception, _on_defect)
     return app
 
 
@@ -36,6 +38,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         return _problem(request, not_found())
     if error.status_code == 405:
         allowed = sorted({*(error.headers or {}).get("Allow", "GET").split(", "), "OPTIONS"})
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": ", ".join(allowed)})
         return _problem(request, not_allowed(allowed))
     code = _CODES.get(error.status_code, "HTTP_ERROR")
     return _response(document(error.status_code, code, str(error.detail), _id(request)))
@@ -50,6 +54,10 @@ async def _on_bad_request(request: Request, error: Exception) -> Response:
 async def _on_domain_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DomainError | Refused)
     return _problem(request, error)
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    return _response(internal(_id(request)))
 
 
 def _path(location: tuple[int | str, ...]) -> str:

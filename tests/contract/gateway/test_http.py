@@ -54,13 +54,14 @@ async def test_405_says_what_is_allowed(gateway: Running):
 
 
 async def test_options_says_what_is_allowed(gateway: Running):
-    answer = await gateway.client.options(RPC)
-    assert answer.status_code == httpx.codes.NO_CONTENT
-    assert answer.headers["allow"] == "GET, HEAD, OPTIONS, PATCH"
+    for path, allowed in ((RPC, "GET, HEAD, OPTIONS, PATCH"), (PAGES, "GET, HEAD, OPTIONS")):
+        answer = await gateway.client.options(path)
+        assert answer.status_code == httpx.codes.NO_CONTENT
+        assert answer.headers["allow"] == allowed
     assert (await gateway.client.options("/nowhere")).status_code == httpx.codes.NOT_FOUND
 
 
-@pytest.mark.parametrize("path", [RPC, "/health", "/made-up/download?pieces=3&size=10"])
+@pytest.mark.parametrize("path", [RPC, PAGES, "/health", "/openapi.json", "/made-up/download?pieces=3&size=10"])
 async def test_head_is_get_without_the_body(gateway: Running, path: str):
     get, head = await gateway.client.get(path), await gateway.client.head(path)
     assert head.status_code == get.status_code == httpx.codes.OK
