@@ -22,9 +22,11 @@ from redis.asyncio import Redis
 
 from fastcms_common import errors, redis_keys
 from fastcms_common.access import Authenticator
-from fastcms_common.channels import OPTIONS
+from fastcms_common.channels import OPTIONS, open_raw_channel
 from fastcms_common.context import AUTHORIZATION, CLIENT_IP, REQUEST_ID, USER_AGENT
 from fastcms_common.errors import FieldError
+from fastcms_common.multiplex.client import MultiplexedChannel
+from fastcms_common.multiplex.server import Multiplexer
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.tokens import TokenVerifier
 from fastcms_common.wire import DETAILS, status_of
@@ -206,14 +208,24 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(redis_url: str, checks: dict[str, Check] | None = None, **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    redis_url: str, checks: dict[str, Check] | None = None, *, multiplex: bool = True, **settings: Any
+) -> AsyncIterator[Running]:
     """Starts the made-up service and a gateway before it."""
     servicer, keys, redis = MadeUpServicer(), Keys(), Redis.from_url(redis_url, protocol=3)
     service = grpc.aio.server(options=OPTIONS)
-    made_up.modules()[1].add_MadeUpServiceServicer_to_server(servicer, service)
+    multiplexer = Multiplexer()
+    for server_of in (service, multiplexer):
+        made_up.modules()[1].add_MadeUpServiceServicer_to_server(servicer, server_of)
+    service.add_generic_rpc_handlers((multiplexer.handler(),))
     port = service.add_insecure_port("127.0.0.1:0")
     await service.start()
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
+    channel = open_raw_channel(f"127.0.0.1:{port}", multiplex=multiplex)
+    await channel.channel_ready()
+    async with asyncio.timeout(20):
+        # Before the first stream is up, calls are plain ones.
+        while isinstance(channel, MultiplexedChannel) and not channel.streams_up:
+            await asyncio.sleep(0.01)
     sessions = SessionGuard(redis)
     chosen = Settings(access_log=False, drain_seconds=1, **settings)
     app = build(

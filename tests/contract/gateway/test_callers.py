@@ -9,6 +9,8 @@ from fastcms_common import redis_keys
 from fastcms_common.ids import is_uuid
 from tests.contract.gateway.server import Running, running
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def test_the_token_and_where_the_call_comes_from_are_passed_on(gateway: Running):
     headers = await gateway.sign_in()

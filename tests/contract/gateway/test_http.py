@@ -14,6 +14,8 @@ from gateway.connections import GuardedProtocol
 from gateway.edge import SECURITY_HEADERS
 from tests.contract.gateway.server import Running, running
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PAGES = "/docs"
 RPC = "/made-up/things/t"
 
@@ -157,25 +159,27 @@ async def test_a_head_that_does_not_come_ends_the_connection(
     assert b"HTTP/1.1 408 " in answer
 
 
-async def test_a_call_that_takes_too_long_is_a_504(redis_url: str):
-    async with running(redis_url, call_seconds=0.2) as gateway:
+@pytest.mark.parametrize("multiplex", [True, False])
+async def test_a_call_that_takes_too_long_is_a_504(redis_url: str, multiplex: bool):
+    async with running(redis_url, call_seconds=0.2, multiplex=multiplex) as gateway:
         answer = await gateway.client.post("/made-up/fail", json={"how": "slow"})
         assert answer.status_code == httpx.codes.GATEWAY_TIMEOUT
         assert answer.json()["code"] == "DEADLINE_EXCEEDED"
         await asyncio.wait_for(gateway.servicer.cancelled.wait(), 10)
 
 
-async def test_a_client_that_goes_away_takes_its_call_with_it(gateway: Running):
-    reader, writer = await asyncio.open_connection(*gateway.address)
-    writer.write(b"GET /made-up/things/slow HTTP/1.1\r\nHost: x\r\n\r\n")
-    await writer.drain()
-    async with asyncio.timeout(10):
-        while not gateway.servicer.slow_calls:
-            await asyncio.sleep(0.01)
-        writer.close()
-        await gateway.servicer.cancelled.wait()
-    assert await reader.read() == b""
-    assert (await gateway.client.get("/health")).status_code == httpx.codes.OK
+@pytest.mark.parametrize("multiplex", [True, False])
+async def test_a_client_that_goes_away_takes_its_call_with_it(redis_url: str, multiplex: bool):
+    async with running(redis_url, multiplex=multiplex) as gateway:
+        _, writer = await asyncio.open_connection(*gateway.address)
+        writer.write(b"GET /made-up/things/slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await writer.drain()
+        async with asyncio.timeout(10):
+            while not gateway.servicer.slow_calls:
+                await asyncio.sleep(0.01)
+            writer.close()
+            await gateway.servicer.cancelled.wait()
+        assert (await gateway.client.get("/health")).status_code == httpx.codes.OK
 
 
 async def test_other_origins_are_let_through_by_name_only(redis_url: str):

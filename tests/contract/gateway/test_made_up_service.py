@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+import pytest_asyncio
 
-from tests.contract.gateway.server import FAILURES, Running
+from tests.contract.gateway.server import FAILURES, Running, running
+from tests.redis_process import RedisProcess
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ALL_BUT_TEXT = {
     "maybe_text": None,
@@ -42,6 +47,12 @@ ALL_BUT_TEXT = {
     "listed": None,
     "json_values": [],
 }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[True, False], ids=["multiplexed", "plain"])
+async def gateway(redis_server: RedisProcess, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(redis_server.url, multiplex=request.param) as started:
+        yield started
 
 
 async def test_a_body_reaches_the_rpc_and_its_answer_comes_back_whole(gateway: Running):
@@ -244,12 +255,14 @@ async def test_a_failure_without_a_meaning_leaks_nothing(gateway: Running, code:
         assert answer.headers["retry-after"] == "1"
 
 
-async def test_a_service_that_is_down_is_a_503_and_is_found_again(gateway: Running):
-    await gateway.service.stop(0)
-    answer = await gateway.client.post("/made-up/echo", json={})
-    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    assert answer.headers["retry-after"] == "1"
-    assert answer.json()["code"] == "SERVICE_UNAVAILABLE"
+@pytest.mark.parametrize("multiplex", [True, False])
+async def test_a_service_that_is_down_is_a_503(redis_url: str, multiplex: bool):
+    async with running(redis_url, multiplex=multiplex) as gateway:
+        await gateway.service.stop(0)
+        answer = await gateway.client.post("/made-up/echo", json={})
+        assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["code"] == "SERVICE_UNAVAILABLE"
 
 
 async def test_a_large_answer_comes_whole(gateway: Running):

@@ -10,6 +10,8 @@ import pytest
 
 from tests.contract.gateway.server import Running
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def test_pieces_come_as_they_are_made(gateway: Running):
     async with gateway.client.stream("GET", "/made-up/download?pieces=500&size=10000") as answer:
