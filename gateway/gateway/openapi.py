@@ -235,9 +235,11 @@ def _answer(route: Route, schemas: Schemas) -> dict[str, Any]:
             schema = schemas.answer(answer)
     elif route.rest.answer_schema:
         schema = schemas.named(route.rest.answer_schema, of_answer=True)
+        # A stream of messages is one to a line.
+        media_type = "application/x-ndjson" if route.rpc.server_streaming else media_type
     else:
-        schema = {}
-        media_type = "*/*" if route.rpc.server_streaming else media_type
+        # What it is, the service says with each answer.
+        schema, media_type = {}, "*/*"
     return {"description": "Success.", "content": {media_type: {"schema": schema}}}
 
 

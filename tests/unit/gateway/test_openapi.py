@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 
 from fastcms_common.errors import FieldError, Invalid
 from gateway.encoding import compile_encoder
@@ -28,9 +27,7 @@ def operation(route: expected.Route) -> dict[str, Any]:
 
 
 def validator(document: dict[str, Any], name: str) -> OAS31Validator:
-    resource = Resource(contents=document, specification=DRAFT202012)
-    registry = Registry().with_resource("urn:openapi", resource)
-    return OAS31Validator({"$ref": f"urn:openapi#/components/schemas/{name}"}, registry=registry)
+    return OAS31Validator({"$ref": f"#/components/schemas/{name}", "components": document["components"]})
 
 
 def test_the_document_is_valid():
@@ -72,8 +69,6 @@ def test_what_the_codec_writes_fits_what_the_document_says():
     everything = made_up.modules()[0].Everything
     document = build_openapi(compile_routes([made_up.service()]))
     message = everything(colour=1, children=[everything()], labels={"a": "b"}, time={"seconds": 1}, json=b"[1]")
-    import orjson
-
     written = orjson.loads(compile_encoder(everything.DESCRIPTOR)(message))
     assert list(validator(document, "made_up.Everything").iter_errors(written)) == []
     written["flag"] = 1
@@ -81,8 +76,6 @@ def test_what_the_codec_writes_fits_what_the_document_says():
 
 
 def test_a_problem_fits_what_the_document_says():
-    import orjson
-
     for error in (
         Invalid.field("a", "Is bad."),
         Invalid([FieldError("password", "Too short")], reason="PASSWORD_POLICY"),
