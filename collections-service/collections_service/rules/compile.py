@@ -131,9 +131,8 @@ class Compiler:
         # For each record that the relation may point to: if it is this one, compare with its value.
         self.looked_up = True
         hop, behind = left.hops[0], left.behind()
-        parts: list[Query] = [
-            conjunction([is_null((hop.field.id,)), Compare(Value(None), op, _column(right), any_)]),
-        ]
+        of_null = Compare(Value(0 if left.length else None), op, _column(right), any_)
+        parts: list[Query] = [conjunction([is_null((hop.field.id,)), of_null])]
         for target in await self._targets(hop, docs):
             values = await self.values(behind, target)
             compared = await self._field(right, _FLIPPED[op], plain(values[0]) if values else None, any_, docs)
@@ -200,7 +199,10 @@ def _in_time(kind: Kind, op: Op, value: Resolved) -> Resolved:
 
 
 async def _has_value(at: Stored, docs: Docs) -> Query:
-    return gt(Field(at.path, length=True), 0) if at.field.many or at.kind == "any" else ALL
+    """Null is a value; only an empty list has none."""
+    if at.length or not (at.field.many or at.kind == "any"):
+        return ALL
+    return Or(gt(Field(at.path, length=True), 0), is_null(at.path))
 
 
 def _column(field: Stored) -> Field:
@@ -208,22 +210,26 @@ def _column(field: Stored) -> Field:
 
 
 def _constant(left: Resolved, op: Op, right: Resolved, any_: bool) -> Query:
-    """A comparison of two known values."""
-    if left is ANONYMOUS or right is ANONYMOUS:
-        other = right if left is ANONYMOUS else left
-        equal = other is ANONYMOUS or other is None or other == ""
-        return ALL if {"=": equal, "!=": not equal, "!~": True}.get(op, False) else NONE
-    if left is UNEQUAL or right is UNEQUAL:
+    """A comparison of two known values, or lists of them."""
+    if UNEQUAL in (left, right):
         return ALL if op in ("!=", "!~") else NONE
-    return ALL if matches(Compare(Value(left), op, Value(right), any_), {}) else NONE
+    if ANONYMOUS not in (left, right):
+        return ALL if matches(Compare(Value(left), op, Value(right), any_), {}) else NONE
+    other = right if left is ANONYMOUS else left
+    pairs = [_beside_anonymous(op, value) for value in many(other)]
+    return ALL if (any(pairs) if any_ else bool(pairs) and all(pairs)) else NONE
+
+
+def _beside_anonymous(op: Op, value: Resolved) -> bool:
+    equal = value is ANONYMOUS or value is None or value == ""
+    return {"=": equal, "!=": not equal, "!~": True}.get(op, False)
 
 
 def _with_anonymous(field: Stored, op: Op, any_: bool) -> Query:
     """A field beside `@request.auth.x` where nobody is signed in: equal to null and to the empty text alone."""
     column = _column(field)
-    if op not in ("=", "!="):
-        return ALL if op == "!~" else NONE
-    either = (Compare(column, "=", Value(None), any_), Compare(column, "=", Value(""), any_))
     if op == "=":
-        return Or(*either)
-    return And(Compare(column, "!=", Value(None), any_), Compare(column, "!=", Value(""), any_))
+        return Or(*(Compare(column, "=", Value(nothing), any_) for nothing in (None, "")))
+    if op == "!=":
+        return And(*(Compare(column, "!=", Value(nothing), any_) for nothing in (None, "")))
+    return Compare(column, op, Value(None), any_)

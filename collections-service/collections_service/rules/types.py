@@ -306,6 +306,8 @@ def _times(left: Operand, right: Operand, kinds: set[Kind], node: tree.Compare) 
 
 
 def _both_stored(left: Stored, right: Stored, node: tree.Compare) -> None:
+    if {left.kind, right.kind} in ({"day", "any"}, {"time", "any"}) and node.op not in ("~", "!~"):
+        raise ExpressionError("A time cannot be compared with JSON, which has no times", node.at)
     if left.other and right.other and left.home.id != right.home.id:
         raise ExpressionError("Fields of two other collections cannot be compared with each other", node.at)
     if left.other or right.other or not (left.hops or right.hops):
