@@ -120,8 +120,18 @@ async def serve(
             task.cancel()
         multiplexer.drain()
         await server.stop(settings.drain_seconds)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
         log.info("stopped", service=name)
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancels until all have ended: before Python 3.12 `asyncio.wait_for`, which redis-py waits with, loses a
+    cancellation that comes together with what it waits for (python/cpython#86296)."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.2)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
