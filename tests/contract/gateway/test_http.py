@@ -280,3 +280,10 @@ async def test_nothing_that_fails_leaves_noise_behind(gateway: Running, caplog: 
         await gateway.client.get("/made-up/things/%ff")
         await gateway.client.post("/made-up/echo", content=b"{", headers={"Content-Type": "application/json"})
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+async def test_an_upgrade_that_is_not_offered_is_passed_over(gateway: Running, protocol: bytes):
+    head = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: " + protocol + b"\r\n\r\n"
+    answer = await gateway.raw(head, until_closed=False)
+    assert answer.startswith(b"HTTP/1.1 200 ")
