@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -66,6 +67,8 @@ class WorkerSettings(SchedulerSettings):
     worker_role: Literal["both", "worker", "beat"] = "both"
     # Tasks that run at the same time in this process.
     worker_concurrency: int = Field(4, ge=1, le=64)
+    # Where export jobs put their files; `exports` in the data folder where it is not said.
+    export_dir: Path | None = None
     # Seconds between two looks of a beat at the schedules in the ledger, and at most between two ticks.
     beat_seconds: float = Field(2.0, ge=0.1, le=60)
     # Seconds after which a beat that has died is replaced by one that stands by.

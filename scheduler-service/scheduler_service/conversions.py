@@ -30,8 +30,9 @@ def task_message(task: Task, own_jobs: OwnJobs) -> scheduler_pb2.Task:
             if task.parameters[name] is not None:
                 setattr(message, name, task.parameters[name])
         message.headers.update(own_jobs.to_show(task.id, task.parameters))
-    elif task.kind == "truncate":
-        message.collection = task.parameters["collection"]
+    elif task.kind != "system":
+        for name, value in task.parameters.items():
+            setattr(message, name, value)
     if task.created_by is not None:
         message.created_by = task.created_by
     if task.last_started is not None:

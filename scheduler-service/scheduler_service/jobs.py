@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,11 +10,13 @@ import orjson
 from fastcms.collections.v1 import collections_pb2, collections_pb2_grpc
 from fastcms.scheduler.v1.ledger_pb2 import ClaimedRun
 from scheduler_service.executions import JobFailed, Work
+from scheduler_service.exports import Exports
 from scheduler_service.tasks import DEADLINE, TASKS, Services
 
 
-def work_with(services: Services, allowed_hosts: frozenset[str]) -> Work:
+def work_with(services: Services, allowed_hosts: frozenset[str], export_dir: Path) -> Work:
     """The work of this worker's runs, done through `services`; `allowed_hosts` are those of `HttpJobs`."""
+    exports = Exports(services, export_dir)
 
     async def work(run: ClaimedRun) -> Any:
         if run.kind == "system":
@@ -22,6 +25,8 @@ def work_with(services: Services, allowed_hosts: frozenset[str]) -> Work:
             return await _http(run, allowed_hosts)
         if run.kind == "truncate":
             return await _truncate(services, run)
+        if run.kind == "export":
+            return await exports.run(run, orjson.loads(run.parameters))
         raise JobFailed(f"This worker does not know jobs of the type '{run.kind}'.")
 
     return work

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastcms_common.times import from_text
 from scheduler_service.schedules import Schedule, parse_interval
 
-Kind = Literal["system", "http", "truncate"]
+Kind = Literal["system", "http", "truncate", "export"]
 Trigger = Literal["schedule", "manual"]
 
 

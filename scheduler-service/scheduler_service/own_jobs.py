@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fastcms_common.errors import Conflict, FieldError, Invalid
@@ -14,6 +14,7 @@ from scheduler_service.sealing import Seal
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MASK = "***"
 DEFAULT_TIMEOUT, DEFAULT_RETRIES = 30, 3
+DEFAULT_FORMAT, DEFAULT_KEEP = "ndjson", 7
 
 # RFC 9110, 5.6.2 and 5.5. Everything else in a header could end it and begin another.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
@@ -26,7 +27,11 @@ _REFUSED_HEADERS = frozenset(
 )  # fmt: skip
 # Headers that are known to hold no secret; the values of all others are masked.
 _SHOWN_HEADERS = frozenset({"accept", "accept-language", "cache-control", "content-type", "user-agent"})
-_HTTP_FIELDS = ("method", "url", "headers", "body", "timeout", "retries")
+_FIELDS: Mapping[str, frozenset[str]] = {
+    "http": frozenset({"method", "url", "headers", "body", "timeout", "retries"}),
+    "truncate": frozenset({"collection"}),
+    "export": frozenset({"collection", "format", "keep"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Draft:
     timeout: int | None = None
     retries: int | None = None
     collection: str | None = None
+    format: str | None = None
+    keep: int | None = None
 
 
 class OwnJobs:
@@ -51,16 +58,15 @@ class OwnJobs:
 
     def parameters(self, name: str, kind: str, draft: Draft, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What to store for the job, on top of what is stored already. Raises Invalid naming each bad field."""
-        problems: list[FieldError] = []
-        for field in _HTTP_FIELDS if kind != "http" else ("collection",):
-            if getattr(draft, field) is not None:
-                problems.append(FieldError(field, f"A job of the type {kind} has none."))
+        problems = [
+            FieldError(field.name, f"A job of the type {kind} has none.")
+            for field in fields(draft)
+            if getattr(draft, field.name) is not None and field.name not in _FIELDS[kind]
+        ]
         if kind == "http":
             stored = self._http(name, draft, before or {}, problems)
         else:
-            stored = {"collection": draft.collection or (before or {}).get("collection")}
-            if not stored["collection"]:
-                problems.append(FieldError("collection", "This field is required."))
+            stored = self._about_collection(kind, draft, before or {}, problems)
         if problems:
             raise Invalid(problems)
         return stored
@@ -104,6 +110,23 @@ class OwnJobs:
             "body": body or None,
             "timeout": draft.timeout if draft.timeout is not None else before.get("timeout", DEFAULT_TIMEOUT),
             "retries": draft.retries if draft.retries is not None else before.get("retries", DEFAULT_RETRIES),
+        }
+
+    @staticmethod
+    def _about_collection(
+        kind: str, draft: Draft, before: Mapping[str, Any], problems: list[FieldError]
+    ) -> dict[str, Any]:
+        collection = draft.collection if draft.collection is not None else before.get("collection")
+        if not collection:
+            problems.append(FieldError("collection", "This field is required."))
+        elif not NAME.fullmatch(collection):
+            problems.append(FieldError("collection", f"It must match ^{NAME.pattern}$."))
+        if kind == "truncate":
+            return {"collection": collection}
+        return {
+            "collection": collection,
+            "format": draft.format or before.get("format", DEFAULT_FORMAT),
+            "keep": draft.keep if draft.keep is not None else before.get("keep", DEFAULT_KEEP),
         }
 
     def _check_url(self, url: str, problems: list[FieldError]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -15,12 +15,28 @@ from scheduler_service.conversions import run_message, task_message
 from scheduler_service.history import History
 from scheduler_service.messages import Messages
 from scheduler_service.models import Kind, Task
-from scheduler_service.own_jobs import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Draft, OwnJobs
+from scheduler_service.own_jobs import (
+    DEFAULT_FORMAT,
+    DEFAULT_KEEP,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
+    Draft,
+    OwnJobs,
+)
 from scheduler_service.runs import Ledger
 from scheduler_service.store import LedgerStore
 
 # What a field of a job is where a PATCH says null.
-_ABSENT = {"method": "GET", "url": "", "body": "", "timeout": DEFAULT_TIMEOUT, "retries": DEFAULT_RETRIES}
+_ABSENT = {
+    "method": "GET",
+    "url": "",
+    "body": "",
+    "timeout": DEFAULT_TIMEOUT,
+    "retries": DEFAULT_RETRIES,
+    "collection": "",
+    "format": DEFAULT_FORMAT,
+    "keep": DEFAULT_KEEP,
+}
 
 
 class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
@@ -64,7 +80,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         return self._message(after)
 
     async def CreateTask(self, request: scheduler_pb2.CreateTaskRequest, context: Any) -> scheduler_pb2.Task:
-        kind: Kind = "truncate" if request.type == "truncate" else "http"
+        kind = cast(Kind, request.type or "http")
         task = await self._catalog.create(
             request.name,
             kind,
@@ -154,6 +170,9 @@ def _patch(request: scheduler_pb2.UpdateTaskRequest) -> Patch:
             body=value("body"),
             timeout=value("timeout"),
             retries=value("retries"),
+            collection=value("collection"),
+            format=value("format"),
+            keep=value("keep"),
         ),
     )
 
@@ -170,4 +189,6 @@ def _new_draft(request: scheduler_pb2.CreateTaskRequest) -> Draft:
         timeout=value("timeout"),
         retries=value("retries"),
         collection=value("collection"),
+        format=value("format"),
+        keep=value("keep"),
     )

@@ -181,7 +181,9 @@ def _stand_alone(beat: Beat | None) -> None:
 def _work(app: Celery, settings: WorkerSettings, background: Background, channels: Channels, beat: Beat | None) -> None:
     """A worker, with a beat beside it if one is given, until SIGTERM."""
     name = f"{socket.gethostname()}:{os.getpid()}"
-    executions = Executions(channels.ledger, work_with(channels.services, settings.http_job_allowed_hosts), name)
+    exports = settings.export_dir or settings.data_dir / "exports"
+    work = work_with(channels.services, settings.http_job_allowed_hosts, exports)
+    executions = Executions(channels.ledger, work, name)
 
     @app.task(name=RUN)  # type: ignore[untyped-decorator]
     def run(task: str, **_: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from fastcms.admin.v1 import audit_pb2, audit_pb2_grpc, ip_rules_pb2, ip_rules_pb2_grpc
 from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc, keys_pb2, keys_pb2_grpc
-from fastcms.collections.v1 import collections_pb2, collections_pb2_grpc
+from fastcms.collections.v1 import collections_pb2, collections_pb2_grpc, records_pb2_grpc
 from fastcms_common.errors import DomainError, Stale, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.tokens import ALGORITHM, AUDIENCE, TOKEN_TYPE
@@ -112,6 +113,20 @@ class Collections(collections_pb2_grpc.CollectionsServiceServicer):
         return collections_pb2.TruncateCollectionResponse(deleted_count=7, collection=request.name)
 
 
+class Records(records_pb2_grpc.RecordsServiceServicer):
+    def __init__(self) -> None:
+        self.exported: list[tuple[str, str]] = []
+        self.parts = [b'{"id":"1"}\n', b'{"id":"2"}\n']
+        self.held: asyncio.Event | None = None
+
+    async def ExportRecords(self, request: Any, context: Any) -> AsyncIterator[HttpBody]:
+        self.exported.append((request.collection, request.format))
+        for part in self.parts:
+            yield HttpBody(data=part)
+            if self.held is not None:
+                await self.held.wait()
+
+
 class Owners:
     """All of them on one port."""
 
@@ -121,12 +136,14 @@ class Owners:
         self.ip_rules = Owner()
         self.audit = Owner()
         self.collections = Collections()
+        self.records = Records()
         self._server = grpc.aio.server()
         keys_pb2_grpc.add_KeysServiceServicer_to_server(self.signer, self._server)
         identities_pb2_grpc.add_IdentitiesServiceServicer_to_server(Identities(self.tokens), self._server)
         ip_rules_pb2_grpc.add_IpRulesServiceServicer_to_server(IpRules(self.ip_rules), self._server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(self.audit), self._server)
         collections_pb2_grpc.add_CollectionsServiceServicer_to_server(self.collections, self._server)
+        records_pb2_grpc.add_RecordsServiceServicer_to_server(self.records, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
     async def start(self) -> None:
@@ -136,6 +153,8 @@ class Owners:
         for owner in (self.tokens, self.ip_rules, self.audit):
             if owner.held is not None:
                 owner.held.set()
+        if self.records.held is not None:
+            self.records.held.set()
         await self._server.stop(0.2)
 
 

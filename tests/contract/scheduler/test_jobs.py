@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fastcms.scheduler.v1 import scheduler_pb2
 from fastcms_common.errors import Conflict, Invalid, NotFound
 from tests.contract.scheduler.hook import Hook
-from tests.contract.scheduler.system import ADMIN, TOKENS, System
+from tests.contract.scheduler.system import ADMIN, TOKENS, System, until
 from tests.contract.scheduler.test_tasks import audit_events
 
 
@@ -75,6 +78,58 @@ async def test_a_truncate_job_empties_its_collection(system: System):
     (run,) = await system.finished("empty_events")
     assert run.result == b'{"deleted":7}'
     assert system.owners.collections.truncated == ["events"]
+
+
+async def test_an_export_job_writes_a_file_each_time_and_keeps_the_newest(system: System):
+    await system.start_service()
+    system.start_worker("worker")
+    job = await create(system, name="backup", type="export", interval="24h", collection="posts", keep=2)
+    assert (job.type, job.collection, job.format, job.keep) == ("export", "posts", "ndjson", 2)
+    written = []
+    for number in range(1, 4):
+        await system.trigger("backup")
+        run = (await system.finished("backup", number))[-1]
+        result = orjson.loads(run.result)
+        assert result["bytes"] == 22
+        written.append(result["file"])
+    files = sorted(path.name for path in (system.folder / "exports").iterdir())
+    assert files == sorted(written)[1:]
+    assert (system.folder / "exports" / files[0]).read_bytes() == b'{"id":"1"}\n{"id":"2"}\n'
+    assert system.owners.records.exported == [("posts", "ndjson")] * 3
+
+
+async def test_an_export_whose_worker_dies_is_done_again_into_the_same_file(system: System):
+    await system.start_service()
+    system.start_worker("beat")
+    doomed = system.start_worker("worker")
+    await create(system, name="backup", type="export", interval="24h", collection="posts", format="csv")
+    system.owners.records.held = asyncio.Event()
+    await system.trigger("backup")
+    exports = system.folder / "exports"
+
+    async def begun() -> list[Path]:
+        return list(exports.glob("*.part"))
+
+    await until(begun, "a file is being written")
+    doomed.kill()
+    system.owners.records.held.set()
+    system.start_worker("worker")
+    (run,) = await system.finished("backup")
+    assert (run.status, run.attempts) == ("succeeded", 2)
+    (file,) = exports.iterdir()
+    assert file.name == orjson.loads(run.result)["file"]
+    assert file.read_bytes() == b'{"id":"1"}\n{"id":"2"}\n'
+
+
+async def test_an_export_that_cannot_be_written_says_so(system: System):
+    await system.start_service()
+    (system.folder / "exports").write_text("in the way")
+    system.start_worker("worker")
+    await create(system, name="backup", type="export", interval="24h", collection="posts")
+    await system.trigger("backup")
+    (run,) = await system.finished("backup")
+    assert run.status == "failed"
+    assert "cannot be written" in run.error
 
 
 async def test_a_schedule_changes_at_run_time_and_survives_a_restart(system: System):

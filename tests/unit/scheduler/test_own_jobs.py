@@ -87,3 +87,13 @@ def test_each_bad_field_is_named(jobs: OwnJobs):
     assert bad_fields(jobs, url=URL, collection="posts") == {"collection"}
     assert bad_fields(jobs, "truncate") == {"collection"}
     assert bad_fields(jobs, "truncate", collection="posts", url=URL, retries=1) == {"url", "retries"}
+    assert bad_fields(jobs, "truncate", collection="../posts", keep=1) == {"collection", "keep"}
+    assert bad_fields(jobs, "export", headers={}) == {"collection", "headers"}
+
+
+def test_an_export_has_defaults(jobs: OwnJobs):
+    stored = jobs.parameters("job", "export", Draft(collection="posts"))
+    assert stored == {"collection": "posts", "format": "ndjson", "keep": 7}
+    assert jobs.parameters("job", "export", Draft(keep=1, format="csv"), stored) == {
+        "collection": "posts", "format": "csv", "keep": 1
+    }  # fmt: skip

@@ -83,9 +83,9 @@ class ClaimedRun(_message.Message):
     run_id: _builtins.str
     task: _builtins.str
     kind: _builtins.str
-    """system, http or truncate."""
+    """system, http, truncate or export."""
     parameters: _builtins.bytes
-    """What an http or truncate job is to do, as JSON, secrets included."""
+    """What an http, truncate or export job is to do, as JSON, secrets included."""
     fencing_token: _builtins.int
     """Greater with every claim of a task. Every effect checks it, so that a worker that lost its lease changes nothing."""
     lease_ms: _builtins.int

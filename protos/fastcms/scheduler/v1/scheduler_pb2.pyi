@@ -64,6 +64,8 @@ class Task(_message.Message):
     RETRIES_FIELD_NUMBER: _builtins.int
     COLLECTION_FIELD_NUMBER: _builtins.int
     CREATED_BY_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     interval: _builtins.str
     """90s, 1h, 24h, or a cron line of five fields."""
@@ -75,7 +77,7 @@ class Task(_message.Message):
     description: _builtins.str
     enabled: _builtins.bool
     type: _builtins.str
-    """system for the suite's own tasks; http or truncate for jobs that admins have added."""
+    """system for the suite's own tasks; http, truncate or export for jobs that admins have added."""
     method: _builtins.str
     """What an http job requests. The values of headers that may be secrets are shown as ***."""
     url: _builtins.str
@@ -85,9 +87,13 @@ class Task(_message.Message):
     retries: _builtins.int
     """Further attempts after one that failed, with growing pauses."""
     collection: _builtins.str
-    """The collection that a truncate job empties."""
+    """The collection that a truncate or export job is about."""
     created_by: _builtins.str
     """The admin who added it."""
+    format: _builtins.str
+    """What an export job writes: ndjson or csv."""
+    keep: _builtins.int
+    """How many of its files an export job keeps."""
     @_builtins.property
     def last_run(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -115,10 +121,12 @@ class Task(_message.Message):
         retries: _builtins.int | None = ...,
         collection: _builtins.str | None = ...,
         created_by: _builtins.str | None = ...,
+        format: _builtins.str | None = ...,
+        keep: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_created_by", b"_created_by", "_last_duration_ms", b"_last_duration_ms", "_last_run", b"_last_run", "_last_status", b"_last_status", "_method", b"_method", "_next_run", b"_next_run", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "collection", b"collection", "created_by", b"created_by", "last_duration_ms", b"last_duration_ms", "last_run", b"last_run", "last_status", b"last_status", "method", b"method", "next_run", b"next_run", "retries", b"retries", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_created_by", b"_created_by", "_format", b"_format", "_keep", b"_keep", "_last_duration_ms", b"_last_duration_ms", "_last_run", b"_last_run", "_last_status", b"_last_status", "_method", b"_method", "_next_run", b"_next_run", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "collection", b"collection", "created_by", b"created_by", "format", b"format", "keep", b"keep", "last_duration_ms", b"last_duration_ms", "last_run", b"last_run", "last_status", b"last_status", "method", b"method", "next_run", b"next_run", "retries", b"retries", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_created_by", b"_created_by", "_last_duration_ms", b"_last_duration_ms", "_last_run", b"_last_run", "_last_status", b"_last_status", "_method", b"_method", "_next_run", b"_next_run", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "collection", b"collection", "created_by", b"created_by", "description", b"description", "enabled", b"enabled", "headers", b"headers", "interval", b"interval", "last_duration_ms", b"last_duration_ms", "last_run", b"last_run", "last_status", b"last_status", "method", b"method", "name", b"name", "next_run", b"next_run", "retries", b"retries", "status", b"status", "timeout", b"timeout", "type", b"type", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_created_by", b"_created_by", "_format", b"_format", "_keep", b"_keep", "_last_duration_ms", b"_last_duration_ms", "_last_run", b"_last_run", "_last_status", b"_last_status", "_method", b"_method", "_next_run", b"_next_run", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "collection", b"collection", "created_by", b"created_by", "description", b"description", "enabled", b"enabled", "format", b"format", "headers", b"headers", "interval", b"interval", "keep", b"keep", "last_duration_ms", b"last_duration_ms", "last_run", b"last_run", "last_status", b"last_status", "method", b"method", "name", b"name", "next_run", b"next_run", "retries", b"retries", "status", b"status", "timeout", b"timeout", "type", b"type", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
     _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
@@ -126,6 +134,10 @@ class Task(_message.Message):
     _WhichOneofArgType__collection: _TypeAlias = _typing.Literal["_collection", b"_collection"]  # noqa: Y015
     _WhichOneofReturnType__created_by: _TypeAlias = _typing.Literal["created_by"]  # noqa: Y015
     _WhichOneofArgType__created_by: _TypeAlias = _typing.Literal["_created_by", b"_created_by"]  # noqa: Y015
+    _WhichOneofReturnType__format: _TypeAlias = _typing.Literal["format"]  # noqa: Y015
+    _WhichOneofArgType__format: _TypeAlias = _typing.Literal["_format", b"_format"]  # noqa: Y015
+    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
+    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
     _WhichOneofReturnType__last_duration_ms: _TypeAlias = _typing.Literal["last_duration_ms"]  # noqa: Y015
     _WhichOneofArgType__last_duration_ms: _TypeAlias = _typing.Literal["_last_duration_ms", b"_last_duration_ms"]  # noqa: Y015
     _WhichOneofReturnType__last_run: _TypeAlias = _typing.Literal["last_run"]  # noqa: Y015
@@ -148,6 +160,10 @@ class Task(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__collection) -> _WhichOneofReturnType__collection | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__created_by) -> _WhichOneofReturnType__created_by | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__format) -> _WhichOneofReturnType__format | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_duration_ms) -> _WhichOneofReturnType__last_duration_ms | None: ...
     @_typing.overload
@@ -240,6 +256,9 @@ class UpdateTaskRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     enabled: _builtins.bool
     interval: _builtins.str
@@ -250,6 +269,9 @@ class UpdateTaskRequest(_message.Message):
     body: _builtins.str
     timeout: _builtins.int
     retries: _builtins.int
+    collection: _builtins.str
+    format: _builtins.str
+    keep: _builtins.int
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """In place of all that were there; a value of *** keeps the one that it stands for."""
@@ -272,19 +294,28 @@ class UpdateTaskRequest(_message.Message):
         timeout: _builtins.int | None = ...,
         retries: _builtins.int | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        collection: _builtins.str | None = ...,
+        format: _builtins.str | None = ...,
+        keep: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_description", b"_description", "_enabled", b"_enabled", "_interval", b"_interval", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "description", b"description", "enabled", b"enabled", "interval", b"interval", "method", b"method", "retries", b"retries", "timeout", b"timeout", "update_mask", b"update_mask", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_description", b"_description", "_enabled", b"_enabled", "_format", b"_format", "_interval", b"_interval", "_keep", b"_keep", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "collection", b"collection", "description", b"description", "enabled", b"enabled", "format", b"format", "interval", b"interval", "keep", b"keep", "method", b"method", "retries", b"retries", "timeout", b"timeout", "update_mask", b"update_mask", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_description", b"_description", "_enabled", b"_enabled", "_interval", b"_interval", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "description", b"description", "enabled", b"enabled", "headers", b"headers", "interval", b"interval", "method", b"method", "retries", b"retries", "task", b"task", "timeout", b"timeout", "update_mask", b"update_mask", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_description", b"_description", "_enabled", b"_enabled", "_format", b"_format", "_interval", b"_interval", "_keep", b"_keep", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_url", b"_url", "body", b"body", "collection", b"collection", "description", b"description", "enabled", b"enabled", "format", b"format", "headers", b"headers", "interval", b"interval", "keep", b"keep", "method", b"method", "retries", b"retries", "task", b"task", "timeout", b"timeout", "update_mask", b"update_mask", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
     _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
+    _WhichOneofReturnType__collection: _TypeAlias = _typing.Literal["collection"]  # noqa: Y015
+    _WhichOneofArgType__collection: _TypeAlias = _typing.Literal["_collection", b"_collection"]  # noqa: Y015
     _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__format: _TypeAlias = _typing.Literal["format"]  # noqa: Y015
+    _WhichOneofArgType__format: _TypeAlias = _typing.Literal["_format", b"_format"]  # noqa: Y015
     _WhichOneofReturnType__interval: _TypeAlias = _typing.Literal["interval"]  # noqa: Y015
     _WhichOneofArgType__interval: _TypeAlias = _typing.Literal["_interval", b"_interval"]  # noqa: Y015
+    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
+    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
     _WhichOneofReturnType__method: _TypeAlias = _typing.Literal["method"]  # noqa: Y015
     _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
@@ -296,11 +327,17 @@ class UpdateTaskRequest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__body) -> _WhichOneofReturnType__body | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collection) -> _WhichOneofReturnType__collection | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__format) -> _WhichOneofReturnType__format | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__interval) -> _WhichOneofReturnType__interval | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
     @_typing.overload
@@ -348,6 +385,8 @@ class CreateTaskRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     COLLECTION_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """^[a-z][a-z0-9_]{0,62}$"""
     interval: _builtins.str
@@ -367,7 +406,11 @@ class CreateTaskRequest(_message.Message):
     retries: _builtins.int
     """Further attempts after one that failed; 3 where it is absent."""
     collection: _builtins.str
-    """The collection that a truncate job empties."""
+    """The collection that a truncate or export job is about."""
+    format: _builtins.str
+    """What an export job writes; ndjson where it is absent."""
+    keep: _builtins.int
+    """How many of its files an export job keeps; 7 where it is absent."""
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
@@ -385,10 +428,12 @@ class CreateTaskRequest(_message.Message):
         timeout: _builtins.int | None = ...,
         retries: _builtins.int | None = ...,
         collection: _builtins.str | None = ...,
+        format: _builtins.str | None = ...,
+        keep: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_description", b"_description", "_enabled", b"_enabled", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_type", b"_type", "_url", b"_url", "body", b"body", "collection", b"collection", "description", b"description", "enabled", b"enabled", "method", b"method", "retries", b"retries", "timeout", b"timeout", "type", b"type", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_description", b"_description", "_enabled", b"_enabled", "_format", b"_format", "_keep", b"_keep", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_type", b"_type", "_url", b"_url", "body", b"body", "collection", b"collection", "description", b"description", "enabled", b"enabled", "format", b"format", "keep", b"keep", "method", b"method", "retries", b"retries", "timeout", b"timeout", "type", b"type", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_description", b"_description", "_enabled", b"_enabled", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_type", b"_type", "_url", b"_url", "body", b"body", "collection", b"collection", "description", b"description", "enabled", b"enabled", "headers", b"headers", "interval", b"interval", "method", b"method", "name", b"name", "retries", b"retries", "timeout", b"timeout", "type", b"type", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collection", b"_collection", "_description", b"_description", "_enabled", b"_enabled", "_format", b"_format", "_keep", b"_keep", "_method", b"_method", "_retries", b"_retries", "_timeout", b"_timeout", "_type", b"_type", "_url", b"_url", "body", b"body", "collection", b"collection", "description", b"description", "enabled", b"enabled", "format", b"format", "headers", b"headers", "interval", b"interval", "keep", b"keep", "method", b"method", "name", b"name", "retries", b"retries", "timeout", b"timeout", "type", b"type", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
     _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
@@ -398,6 +443,10 @@ class CreateTaskRequest(_message.Message):
     _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__format: _TypeAlias = _typing.Literal["format"]  # noqa: Y015
+    _WhichOneofArgType__format: _TypeAlias = _typing.Literal["_format", b"_format"]  # noqa: Y015
+    _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
+    _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
     _WhichOneofReturnType__method: _TypeAlias = _typing.Literal["method"]  # noqa: Y015
     _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
@@ -416,6 +465,10 @@ class CreateTaskRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__format) -> _WhichOneofReturnType__format | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
     @_typing.overload

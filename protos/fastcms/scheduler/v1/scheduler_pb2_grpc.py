@@ -94,7 +94,7 @@ class SchedulerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateTask(self, request, context):
-        """Adds a job: an HTTP request, or the truncation of a collection, on a schedule.
+        """Adds a job on a schedule: an HTTP request, or truncating or exporting a collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

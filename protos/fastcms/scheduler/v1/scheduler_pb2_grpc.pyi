@@ -41,7 +41,7 @@ class SchedulerServiceStub:
     UpdateTask: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateTaskRequest, _scheduler_pb2.Task]
     """Changes when a task runs and whether it does, and of an own job what it does. Survives restarts."""
     CreateTask: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.CreateTaskRequest, _scheduler_pb2.Task]
-    """Adds a job: an HTTP request, or the truncation of a collection, on a schedule."""
+    """Adds a job on a schedule: an HTTP request, or truncating or exporting a collection."""
     DeleteTask: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteTaskRequest, _empty_pb2.Empty]
     """Removes a job and its history. The suite's own tasks stay; they can be disabled."""
     ListTaskRuns: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListTaskRunsRequest, _scheduler_pb2.ListTaskRunsResponse]
@@ -59,7 +59,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     UpdateTask: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateTaskRequest, _scheduler_pb2.Task]  # type: ignore[assignment]
     """Changes when a task runs and whether it does, and of an own job what it does. Survives restarts."""
     CreateTask: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CreateTaskRequest, _scheduler_pb2.Task]  # type: ignore[assignment]
-    """Adds a job: an HTTP request, or the truncation of a collection, on a schedule."""
+    """Adds a job on a schedule: an HTTP request, or truncating or exporting a collection."""
     DeleteTask: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteTaskRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Removes a job and its history. The suite's own tasks stay; they can be disabled."""
     ListTaskRuns: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListTaskRunsRequest, _scheduler_pb2.ListTaskRunsResponse]  # type: ignore[assignment]
@@ -98,7 +98,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_pb2.CreateTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.Task, _abc.Awaitable[_scheduler_pb2.Task]]:
-        """Adds a job: an HTTP request, or the truncation of a collection, on a schedule."""
+        """Adds a job on a schedule: an HTTP request, or truncating or exporting a collection."""
 
     @_abc_1.abstractmethod
     def DeleteTask(
