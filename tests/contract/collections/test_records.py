@@ -10,6 +10,8 @@ import pytest
 from fastcms_common.errors import Conflict, Invalid, Malformed, NotFound, Stale
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
+from tests.mongo_server import PARTIAL_INDEX
+from tests.storages import Storage
 
 EVERY_TYPE = [
     {"name": "title", "type": "text", "required": True, "max_length": 20},
@@ -172,7 +174,8 @@ async def test_an_id_of_the_callers_own(server: CollectionsServer, things: str) 
     assert refused.value.fields[0].field == "id"
 
 
-async def test_a_unique_value_is_there_once(server: CollectionsServer, things: str) -> None:
+async def test_a_unique_value_is_there_once(server: CollectionsServer, things: str, storage: Storage) -> None:
+    storage.needs(PARTIAL_INDEX)
     first = await server.add(things, title="x", code="ABC")
     other = await server.add(things, title="y", code="XYZ")
     with pytest.raises(Conflict) as refused:

@@ -11,6 +11,8 @@ from fastcms.collections.v1 import collections_pb2, profiles_pb2
 from fastcms_common.errors import Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
+from tests.mongo_server import ALL_OF_AN_ARRAY
+from tests.storages import Storage
 
 NOBODY = ""
 
@@ -358,7 +360,8 @@ async def test_an_email_is_seen_by_its_owner_and_by_whom_they_let(server: Collec
                 await server.patch("members", ada, {name: value}, bearer)
 
 
-async def test_a_filter_in_every_form(server: CollectionsServer, typed: str) -> None:
+async def test_a_filter_in_every_form(server: CollectionsServer, typed: str, storage: Storage) -> None:
+    storage.needs(ALL_OF_AN_ARRAY)
     await server.add("posts", title="Ärger", n=1, ok=True, tags=["a"], at="2026-01-01T00:00:00Z")
     await server.add("posts", title="b", n=2.5, ok=False, tags=["a", "b"], place={"lat": 1, "lon": 2})
     await server.add("posts", title=None)
