@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run dev test lint proto bench lock
+.PHONY: help run dev test lint proto bench profile lock
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -29,8 +29,11 @@ lint: dev ## Check style, types, the imports between services, and the protos
 proto: dev ## Generate the stubs beside the .proto files
 	$(BIN)/python protos/generate.py
 
-bench: dev ## Measure a running suite made for it, and print the ratios
-	@$(BIN)/python bench/run.py
+bench: dev ## Measure the suite beside its peers, and print the ratios; ARGS as in ARGS=--quick
+	@$(BIN)/python bench/run.py $(ARGS)
+
+profile: dev ## Show where the time of a request goes; ARGS as in ARGS='--kind list'
+	@$(BIN)/python bench/profile.py $(ARGS)
 
 lock: dev ## Pin the requirements of pyproject.toml anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

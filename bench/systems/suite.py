@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -50,6 +51,12 @@ class FastCms(System):
     def stop(self) -> None:
         if self._suite is not None:
             self._suite.stop()
+
+    def pids(self, names: Iterable[str]) -> dict[str, int]:
+        """The processes of these names that run; with several gateway workers that is their parent."""
+        assert self._suite is not None
+        found = {name: self._suite.pid(name) for name in names}
+        return {name: pid for name, pid in found.items() if pid is not None}
 
     def fill(self, count: int) -> None:
         with self.client() as client:
