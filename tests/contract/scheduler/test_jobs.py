@@ -35,10 +35,10 @@ async def test_an_http_job_is_added_run_on_time_and_removed(system: System):
     system.start_worker(HTTP_JOB_ALLOWED_HOSTS="127.0.0.1")
     async with Hook(answers=[500, 200]) as hook:
         job = await create(
-            system, name="ping", interval="1s", method="POST", url=f"{hook.url}/x?key=v", body="hello",
+            system, name="ping", interval="1s", method="POST", url=f"{hook.url}/x?key=v", body="hello", retries=1,
             headers={"Authorization": "Bearer s3cret"},
         )  # fmt: skip
-        assert (job.type, job.method, job.timeout, job.retries, job.created_by) == ("http", "POST", 30, 3, ADMIN)
+        assert (job.type, job.method, job.timeout, job.retries, job.created_by) == ("http", "POST", 30, 1, ADMIN)
         assert dict(job.headers) == {"Authorization": "***"}
         run = (await system.finished("ping"))[0]
     assert (run.status, run.trigger, run.result) == ("succeeded", "schedule", b'{"status":200,"bytes":2,"attempts":2}')
