@@ -1,0 +1,273 @@
+"""Many records in one request: each by itself, or all or none; streams out and in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+from google.api.httpbody_pb2 import HttpBody
+
+from fastcms.collections.v1 import records_pb2
+from fastcms_common.errors import Conflict, Denied, Invalid, Malformed, NotFound
+from fastcms_common.ids import new_id
+from tests.contract.collections.server import CollectionsServer
+from tests.mongo_server import PARTIAL_INDEX
+from tests.storages import Storage
+
+SCHEMA = (
+    {"name": "code", "type": "text", "unique": True},
+    {"name": "n", "type": "number", "max": 10.0},
+    {"name": "tags", "type": "select", "values": ["a", "b"], "max_select": 2},
+    {"name": "meta", "type": "json"},
+    {"name": "ok", "type": "bool"},
+    {"name": "seen", "type": "autodate"},
+)
+NOBODY = ""
+
+
+class Many:
+    """The bulk routes of one collection."""
+
+    def __init__(self, server: CollectionsServer) -> None:
+        self.server = server
+
+    async def call(self, name: str, body: Any, bearer: str | None = None, **more: Any) -> dict[str, Any]:
+        request = getattr(records_pb2, f"{name}Request")(
+            collection="things", body=HttpBody(data=orjson.dumps(body)), **more
+        )
+        answer = await self.server.call(getattr(self.server.records, name), request, bearer)
+        return orjson.loads(answer.data)
+
+    async def batch(self, *items: Any, bearer: str | None = None, **more: Any) -> dict[str, Any]:
+        return await self.call("BatchCreateRecords", {"records": list(items)}, bearer, **more)
+
+    async def upsert(self, *items: Any, bearer: str | None = None, **more: Any) -> dict[str, Any]:
+        return await self.call("UpsertRecords", {"records": list(items)}, bearer, **more)
+
+    async def update(self, ids: list[str], data: Any, bearer: str | None = None, **more: Any) -> dict[str, Any]:
+        return await self.call("BulkUpdateRecords", {"record_ids": ids, "data": data}, bearer, **more)
+
+    async def delete(self, ids: list[str], bearer: str | None = None, **more: Any) -> dict[str, Any]:
+        return await self.call("BulkDeleteRecords", {"record_ids": ids}, bearer, **more)
+
+    async def numbers(self) -> list[Any]:
+        return await self.server.values("things", "n", sort="n")
+
+    async def export(self, bearer: str | None = None, **more: Any) -> bytes:
+        """What an export streams. By the plain channel: the other one carries no streams."""
+        from fastcms.collections.v1 import records_pb2_grpc
+
+        stub = records_pb2_grpc.RecordsServiceStub(self.server.channel.raw)  # type: ignore[attr-defined]
+        token = self.server.admin if bearer is None else bearer
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        request = records_pb2.ExportRecordsRequest(collection="things", **more)
+        return b"".join([piece.data async for piece in stub.ExportRecords(request, metadata=metadata)])
+
+    async def take(self, text: bytes, content_type: str, step: int = 7) -> dict[str, Any]:
+        """Imports the text, in small pieces."""
+        from fastcms.collections.v1 import records_pb2_grpc
+
+        stub = records_pb2_grpc.RecordsServiceStub(self.server.channel.raw)  # type: ignore[attr-defined]
+
+        async def requests() -> AsyncIterator[records_pb2.ImportRecordsRequest]:
+            yield records_pb2.ImportRecordsRequest(collection="things", body=HttpBody(content_type=content_type))
+            for start in range(0, len(text), step):
+                yield records_pb2.ImportRecordsRequest(body=HttpBody(data=text[start : start + step]))
+
+        metadata = (("authorization", f"Bearer {self.server.admin}"),)
+        return orjson.loads((await stub.ImportRecords(requests(), metadata=metadata)).data)
+
+
+@pytest.fixture
+async def many(server: CollectionsServer) -> Many:
+    await server.open("things", *SCHEMA)
+    return Many(server)
+
+
+async def test_a_batch_tells_of_each_item(many: Many) -> None:
+    own = new_id()
+    answer = await many.batch(
+        {"data": {"n": 1}},
+        {"data": {"n": 99}},
+        {"id": own, "data": {"n": 2}},
+        {"data": {"zzz": 1}},
+        {"n": 1},
+        3,
+        {"id": own, "data": {}},
+    )
+    assert (answer["created"], answer["failed"]) == (2, 5)
+    assert [record["data"]["n"] for record in answer["records"]] == [1, 2]
+    told = [(error["index"], error["status"], [one["field"] for one in error["errors"]]) for error in answer["errors"]]
+    assert told == [
+        (1, 422, ["data.n"]),
+        (3, 422, ["data.zzz"]),
+        (4, 422, ["n", "data"]),
+        (5, 400, []),
+        (6, 409, ["id"]),
+    ]
+    assert await many.numbers() == [1, 2]
+
+
+async def test_an_atomic_batch_is_all_or_nothing(many: Many, storage: Storage) -> None:
+    storage.needs(PARTIAL_INDEX)
+    await many.batch({"data": {"code": "taken"}})
+    with pytest.raises(Invalid) as invalid:
+        await many.batch({"data": {"n": 1}}, {"data": {"n": 99}}, {"data": {"n": "x"}}, atomic=True)
+    assert [error.field for error in invalid.value.fields] == ["records[1].data.n", "records[2].data.n"]
+    with pytest.raises(Conflict) as conflict:
+        await many.batch({"data": {"n": 1}}, {"data": {"code": "taken"}}, {"data": {"n": 2}}, atomic=True)
+    assert conflict.value.fields[0].field == "records[1].data.code"
+    assert (await many.server.list("things"))["total"] == 1
+    assert (await many.batch({"data": {"n": 1}}, {"data": {"n": 2}}, atomic=True))["created"] == 2
+
+
+async def test_a_batch_has_an_end(many: Many) -> None:
+    assert (await many.batch(*[{"data": {"n": 1}}] * 1000))["created"] == 1000
+    with pytest.raises(Invalid):
+        await many.batch(*[{"data": {"n": 1}}] * 1001)
+    assert (await many.batch())["created"] == 0
+
+
+@pytest.mark.parametrize("name", ["BatchCreateRecords", "UpsertRecords", "BulkUpdateRecords", "BulkDeleteRecords"])
+@pytest.mark.parametrize(
+    "body", [{}, {"records": None}, {"records": {}}, {"record_ids": [1]}, {"record_ids": "x"}, {"more": 1}]
+)
+async def test_a_bad_bulk_body_is_refused_by_name(many: Many, name: str, body: Any) -> None:
+    with pytest.raises(Invalid) as refused:
+        await many.call(name, body)
+    assert refused.value.fields
+    with pytest.raises(Malformed):
+        await many.call(name, [])
+
+
+async def test_bulk_update_and_delete_tell_of_each_record(many: Many) -> None:
+    ids = [record["id"] for record in (await many.batch(*({"data": {"n": n}} for n in (1, 2, 9))))["records"]]
+    answer = await many.update([*ids, new_id()], {"n+": 2})
+    assert (answer["success"], answer["failed"]) == (2, 2)
+    assert [(error["index"], error["status"]) for error in answer["errors"]] == [(2, 422), (3, 404)]
+    assert await many.numbers() == [3, 4, 9]
+    answer = await many.delete([ids[0], "nothing"])
+    assert (answer["success"], answer["errors"][0]["status"]) == (1, 404)
+    assert await many.numbers() == [4, 9]
+
+
+async def test_atomic_changes_are_taken_back(many: Many) -> None:
+    made = (await many.batch(*({"data": {"n": n}} for n in (1, 2, 9))))["records"]
+    ids = [record["id"] for record in made]
+    with pytest.raises(Invalid):
+        await many.update(ids, {"n+": 2}, atomic=True)
+    assert [await many.server.get("things", id) for id in ids] == made
+    with pytest.raises(NotFound):
+        await many.delete([*ids, new_id()], atomic=True)
+    assert await many.numbers() == [1, 2, 9]
+    assert (await many.update(ids[:2], {"n+": 2}, atomic=True))["success"] == 2
+    assert (await many.delete(ids, atomic=True))["success"] == 3
+    assert await many.numbers() == []
+
+
+async def test_upsert_changes_what_is_there_and_creates_the_rest(many: Many) -> None:
+    old = (await many.server.add("things", n=1, ok=True))["id"]
+    new = new_id()
+    answer = await many.upsert({"id": old, "data": {"n+": 1}}, {"id": new, "data": {"n": 7}}, {"data": {"n": 99}})
+    assert (answer["created"], answer["updated"], answer["failed"]) == (1, 1, 1)
+    assert answer["errors"][0]["index"] == 2
+    assert [record["id"] for record in answer["records"]] == [old, new]
+    assert (await many.server.get("things", old))["data"]["ok"] is True
+    assert await many.numbers() == [2, 7]
+
+
+async def test_an_atomic_upsert_is_all_or_nothing(many: Many) -> None:
+    old = (await many.server.add("things", n=1))["id"]
+    before = await many.server.get("things", old)
+    with pytest.raises(Invalid) as refused:
+        await many.upsert({"data": {"n": 3}}, {"id": old, "data": {"n": 2}}, {"data": {"n": 99}}, atomic=True)
+    assert [error.field for error in refused.value.fields] == ["records[2].data.n"]
+    assert await many.server.get("things", old) == before
+    assert await many.numbers() == [1]
+
+
+async def test_bulk_routes_obey_the_rules(server: CollectionsServer) -> None:
+    rule = "n < 5"
+    await server.open("things", *SCHEMA, create_rule=rule, update_rule=rule, delete_rule=rule)
+    many = Many(server)
+    answer = await many.batch({"data": {"n": 1}}, {"data": {"n": 7}}, bearer=NOBODY)
+    assert (answer["created"], answer["errors"][0]["status"]) == (1, 401)
+    high = (await server.add("things", n=8))["id"]
+    user = await server.user()
+    for answer in (await many.update([high], {"n": 1}, user), await many.delete([high], user)):
+        assert (answer["success"], answer["errors"][0]["status"]) == (0, 403)
+    with pytest.raises(Denied):
+        await many.delete([high], user, atomic=True)
+    assert await many.numbers() == [1, 8]
+
+
+async def test_an_export_reads_back_as_it_was(many: Many) -> None:
+    await many.batch(
+        {"data": {"code": 'a,"b"\n', "n": 1.0, "tags": ["a", "b"], "meta": {"x": [1, None]}, "ok": False}},
+        {"data": {"code": "", "n": 9007199254740993 % 7}},
+        {"data": {"meta": "text"}},
+        {"data": {"code": " x "}},
+    )
+    before = (await many.server.list("things"))["items"]
+    for form, content_type in (("ndjson", "application/x-ndjson"), ("csv", "text/csv; charset=utf-8")):
+        text = await many.export(format=form)
+        await many.server.truncate("things")
+        answer = await many.take(text, content_type)
+        assert (answer["created"], answer["failed"], answer["errors"]) == (4, 0, [])
+        after = (await many.server.list("things"))["items"]
+        kept = [{name: value for name, value in item["data"].items() if name != "seen"} for item in after]
+        assert kept == [{name: value for name, value in item["data"].items() if name != "seen"} for item in before]
+        assert [item["id"] for item in after] == [item["id"] for item in before]
+        # Nothing is changed by what is there already.
+        assert (await many.take(text, content_type))["failed"] == 4
+
+
+async def test_an_export_obeys_rule_and_filter(server: CollectionsServer) -> None:
+    hidden = {"name": "secret", "type": "text", "hidden": True}
+    await server.open("things", {"name": "n", "type": "number"}, hidden, list_rule="n > 1")
+    many = Many(server)
+    await many.batch(*({"data": {"n": n, "secret": "s"}} for n in range(5)))
+    lines = (await many.export(NOBODY, filter="n < 4")).splitlines()
+    assert [orjson.loads(line)["data"] for line in lines] == [{"n": 2}, {"n": 3}]
+    header, *rows = (await many.export(NOBODY, format="csv")).decode().splitlines()
+    assert header == "id,n,created,updated"
+    assert len(rows) == 3
+
+
+async def test_a_bad_line_is_told_by_its_number_and_the_rest_goes_on(many: Many) -> None:
+    lines = [
+        b'{"data": {"n": 1}}',
+        b"{",
+        b"",
+        b'{"data": {"n": 99}}',
+        b"\xff",
+        b"[]",
+        b'{"data": {"n": 2}, "zzz": 1}',
+        b'{"data": {"n": 3}}',
+    ]
+    answer = await many.take(b"\n".join(lines), "application/x-ndjson")
+    assert (answer["created"], answer["failed"]) == (2, 5)
+    assert sorted((error["line"], error["status"]) for error in answer["errors"]) == [
+        (2, 400),
+        (4, 422),
+        (5, 400),
+        (6, 400),
+        (7, 422),
+    ]
+    rows = b'n,tags\r\n1,"[""a""]"\r\nx,\r\n2,"[""q""]"\r\n3\r\n4,"a"b\r\n5,\r\n'
+    answer = await many.take(rows, "text/csv")
+    assert (answer["created"], answer["failed"]) == (2, 4)
+    assert sorted(error["line"] for error in answer["errors"]) == [3, 4, 5, 6]
+    assert await many.numbers() == [1, 1, 3, 5]
+
+
+async def test_an_import_of_an_unknown_kind_is_refused(many: Many) -> None:
+    import grpc.aio
+
+    for text, content_type in ((b"x", "image/png"), (b"n,zzz\n1,2\n", "text/csv"), (b"n,n\n1,2\n", "text/csv")):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await many.take(text, content_type)
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert (await many.server.list("things"))["total"] == 0
