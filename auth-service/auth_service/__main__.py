@@ -7,20 +7,29 @@ from datetime import timedelta
 
 from auth_service.access_tokens import AccessTokens
 from auth_service.accounts import Accounts
+from auth_service.administration import Administration
 from auth_service.auth_settings import LiveSettings, first_values
-from auth_service.cleanup import Cleanup
-from auth_service.config import Settings, read_master_key
+from auth_service.config import Settings, read_master_key, sender_of
+from auth_service.credentials import Credentials
+from auth_service.credentials_servicer import CredentialsServicer
 from auth_service.identities import Identities
 from auth_service.identities_servicer import IdentitiesServicer, KeysServicer
 from auth_service.impersonations import Impersonations
+from auth_service.jobs import Jobs
 from auth_service.keys import SigningKeys
 from auth_service.lockouts import Lockouts
+from auth_service.mail_requests import MailRequests
+from auth_service.mail_tokens import MailTokens
+from auth_service.mail_transports import Transport, outbox, smtp
+from auth_service.mails import Mails
 from auth_service.master_key import MasterKey
 from auth_service.members import Members
+from auth_service.one_time_codes import OneTimeCodes
 from auth_service.passwords import Passwords
 from auth_service.people import People
 from auth_service.profiles import Profiles
 from auth_service.realms import Realms
+from auth_service.reconciliation import Reconciliation
 from auth_service.refresh_tokens import RefreshTokens
 from auth_service.second_factors import SecondFactors
 from auth_service.servicer import AuthServicer
@@ -28,6 +37,7 @@ from auth_service.sessions import Sessions
 from auth_service.sign_in import SignIn
 from auth_service.store import AuthStore
 from fastcms.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
+from fastcms.auth.v1.credentials_pb2_grpc import add_CredentialsServiceServicer_to_server
 from fastcms.auth.v1.identities_pb2_grpc import add_IdentitiesServiceServicer_to_server
 from fastcms.auth.v1.keys_pb2_grpc import add_KeysServiceServicer_to_server
 from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceStub
@@ -54,8 +64,9 @@ async def main(settings: Settings) -> None:
     try:
         service_key = read_key(settings.service_key_file)
         master_key = MasterKey(read_master_key(settings.master_key_file))
+        transport = _transport(settings)
     except (OSError, ValueError) as error:
-        stop(f"SERVICE_KEY_FILE, MASTER_KEY_FILE: {error}")
+        stop(f"SERVICE_KEY_FILE, MASTER_KEY_FILE, SMTP_URL: {error}")
     redis = connect(settings.redis_url)
     store = AuthStore(await open_store(settings.storage_url, "auth"))
     live = LiveSettings(first_values(settings))
@@ -74,14 +85,27 @@ async def main(settings: Settings) -> None:
     async def own_token() -> str:
         return tokens.own(NAME)
 
-    collections = open_channel(settings.collections_service, own_token)
+    collections = open_channel(settings.collections_service, own_token, multiplex=settings.rpc_multiplex)
     profiles_stub = ProfilesServiceStub(collections)
     realms, profiles = Realms(profiles_stub), Profiles(profiles_stub)
-    members = Members(store, profiles, passwords, live, audit)
+    members = Members(store, sessions, profiles, passwords, live, audit)
     people = People(store, realms, profiles)
     sign_in = SignIn(store, sessions, passwords, lockouts, tokens, live, profiles, factors, audit)
+    mail_tokens, codes = MailTokens(store), OneTimeCodes(redis, master_key.derive("one-time-codes"))
+    mails = Mails(store, master_key, transport, sender_of(settings), audit)
+    requests = MailRequests(redis, store, mail_tokens, codes, mails, settings.app_url)
+    credentials = Credentials(
+        store, sessions, passwords, lockouts, live, profiles, mail_tokens, codes, requests, sign_in, audit
+    )
     verifier, guard = TokenVerifier(keys.key_set, settings.token_issuer), SessionGuard(redis)
     impersonations = Impersonations(store, sessions, tokens, verifier, guard)
+
+    identities = Identities(store, realms, lockouts, audit)
+    administration = Administration(
+        store, realms, accounts, members, sessions, identities, credentials, impersonations, live, audit
+    )
+    reconciliation = Reconciliation(redis, store, members, profiles, sessions, audit)
+    jobs = Jobs(store, sessions, reconciliation, mails, keys)
 
     async def redis_answers() -> None:
         await redis.ping()
@@ -92,24 +116,41 @@ async def main(settings: Settings) -> None:
             settings,
             NAME,
             [
-                (add_AuthServiceServicer_to_server, AuthServicer(realms, accounts, members, sign_in, sessions, people)),
+                (
+                    add_AuthServiceServicer_to_server,
+                    AuthServicer(realms, accounts, members, sign_in, sessions, people, impersonations),
+                ),
+                (
+                    add_CredentialsServiceServicer_to_server,
+                    CredentialsServicer(realms, people, credentials, requests),
+                ),
                 (
                     add_IdentitiesServiceServicer_to_server,
-                    IdentitiesServicer(
-                        Identities(store, realms, lockouts, audit), impersonations, Cleanup(store, sessions)
-                    ),
+                    IdentitiesServicer(identities, administration, impersonations, jobs),
                 ),
-                (add_KeysServiceServicer_to_server, KeysServicer(keys, tokens)),
+                (add_KeysServiceServicer_to_server, KeysServicer(keys, tokens, jobs)),
             ],
             Authenticator(verifier, guard),
             ready={"redis": redis_answers, "storage": store.ping, "keys": keys.ready},
-            background=[guard.watch(), keys.reload_forever()],
+            background=[
+                guard.watch(),
+                keys.reload_forever(),
+                requests.serve_forever(),
+                reconciliation.serve_forever(),
+                mails.send_forever(),
+            ],
         )
     finally:
         passwords.close()
         await collections.close()
         await store.close()
         await redis.aclose()
+
+
+def _transport(settings: Settings) -> Transport:
+    if settings.smtp_url is not None:
+        return smtp(settings.smtp_url.get_secret_value())
+    return outbox(settings.outbox_dir or settings.data_dir / "outbox")
 
 
 async def _prepare(settings: Settings, store: AuthStore, keys: SigningKeys, accounts: Accounts) -> None:

@@ -62,9 +62,20 @@ class Accounts:
                 raise
 
     async def create(
-        self, email: str, password: str, name: str | None, *, role: Role, founder: bool = False, verified: bool = False
+        self,
+        email: str,
+        password: str,
+        name: str | None,
+        *,
+        role: Role,
+        founder: bool = False,
+        superadmin: bool = False,
+        verified: bool = False,
     ) -> Identity:
-        """Stores a built-in user. Invalid, Conflict (EMAIL_TAKEN), or Duplicate of `founder`."""
+        """Stores a built-in user. The founder is the first superadmin, of whom there is one ever.
+
+        Invalid, Conflict (EMAIL_TAKEN), or Duplicate of `founder`.
+        """
         email = addresses.parse(email)
         password_policy.check(password, email, self._settings.current)
         now = times.now_text()
@@ -75,7 +86,7 @@ class Accounts:
             email_key=addresses.key(email),
             name=(name or "").strip() or None,
             role=role,
-            superadmin=founder,
+            superadmin=founder or superadmin,
             founder=founder or None,
             # Whoever sets the system up has nobody to prove their address to.
             verified=founder or verified,
@@ -89,6 +100,8 @@ class Accounts:
             if taken.index == "founder":
                 raise
             raise email_taken() from None
+        if founder:
+            await self._store.join_superadmins(identity.id)
         await self._audit.record(
             "user",
             "user_created",
@@ -96,8 +109,8 @@ class Accounts:
             resource_id=identity.id,
             user_email=identity.email,
             user_id=identity.id,
-            description=f"Created the {'superadmin' if founder else role} {identity.email}",
-            details={"role": role, "superadmin": founder, "realm": identity.realm},
+            description=f"Created the {'superadmin' if identity.superadmin else role} {identity.email}",
+            details={"role": role, "superadmin": identity.superadmin, "realm": identity.realm},
         )
         return identity
 

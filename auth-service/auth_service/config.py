@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -41,6 +42,12 @@ class Settings(ProcessSettings):
     account_lockout_attempts: int = Field(5, ge=1, le=100)
     account_lockout_duration: int = Field(1800, ge=1, le=604_800)
 
+    # Where mail goes: smtp://[user:password@]host[:port][?starttls=auto|required|off], or smtps://… for TLS from the
+    # start. Without it mails are written into `outbox_dir`.
+    smtp_url: SecretStr | None = None
+    outbox_dir: Path | None = None
+    mail_from: str | None = None
+
     # Days after which a session ends however often it is refreshed.
     session_absolute_days: int = Field(90, ge=1, le=3650)
     # Threads that compute password hashes; 0: as many as there are cores.
@@ -64,3 +71,8 @@ def read_master_key(path: Path) -> bytes:
     if len(key) != 32:
         raise ValueError(f"{path} holds {len(key)} bytes, not 32")
     return key
+
+
+def sender_of(settings: Settings) -> str:
+    """Whom mails are from: MAIL_FROM, or an address at the host of APP_URL."""
+    return settings.mail_from or f"FastCMS <no-reply@{urlsplit(settings.app_url).hostname or 'localhost'}>"

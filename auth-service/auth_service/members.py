@@ -18,6 +18,7 @@ from auth_service.models import Identity
 from auth_service.passwords import Passwords
 from auth_service.profiles import Profiles
 from auth_service.realms import Realm
+from auth_service.sessions import Sessions
 from auth_service.store import AuthStore
 from fastcms_common import times
 from fastcms_common.audit import AuditLog
@@ -33,9 +34,16 @@ class Members:
     """Registering and removing members."""
 
     def __init__(
-        self, store: AuthStore, profiles: Profiles, passwords: Passwords, settings: LiveSettings, audit: AuditLog
+        self,
+        store: AuthStore,
+        sessions: Sessions,
+        profiles: Profiles,
+        passwords: Passwords,
+        settings: LiveSettings,
+        audit: AuditLog,
     ) -> None:
         self._store = store
+        self._sessions = sessions
         self._profiles = profiles
         self._passwords = passwords
         self._settings = settings
@@ -92,7 +100,7 @@ class Members:
         return active
 
     async def remove(self, identity: Identity) -> None:
-        """Removes a member, profile and all; repeating it finishes what was begun. Ends no sessions.
+        """Removes a member with profile and sessions; repeating it finishes what was begun.
 
         Conflict where records that must not lose the profile point to it; the member then stays.
         """
@@ -103,6 +111,8 @@ class Members:
         except Conflict:
             await self._store.change_identity(identity.id, {"state": "active"})
             raise
+        # Before the identity: nobody would know whose sessions to end afterwards.
+        await self._sessions.end_all(identity.id)
         await self._store.delete_identity(identity.id)
 
     async def undo(self, identity: Identity) -> bool:

@@ -81,3 +81,16 @@ def grant(one: Grant) -> identities_pb2.Grant:
         started=timestamp(one.started),
         expires=timestamp(one.expires),
     )
+
+
+def impersonation(one: Grant) -> auth_pb2.Impersonation:
+    """An impersonation as the person sees it who was impersonated."""
+    return auth_pb2.Impersonation(
+        id=one.id,
+        actor_id=one.actor_id,
+        actor_email=one.actor_email,
+        reason=one.reason,
+        started=timestamp(one.started),
+        expires=timestamp(one.expires),
+        ended=timestamp(one.ended) if one.ended else None,
+    )

@@ -87,6 +87,19 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         return self.second_factor is not None and self.second_factor.enabled
 
 
+class PendingMail(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail that has not been handed over yet."""
+
+    id: str
+    purpose: str
+    # The whole message (RFC 5322), sealed for the id: links and codes in it are secrets.
+    message: str
+    created: str
+    # When to try (again).
+    due: str
+    attempts: int = 0
+
+
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
     """An Ed25519 key. `id` is its number, so that two replicas cannot both make the same next one."""
 

@@ -9,6 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from auth_service import messages
 from auth_service.accounts import Accounts
+from auth_service.impersonations import Impersonations
 from auth_service.members import Members
 from auth_service.people import People
 from auth_service.realms import Realms
@@ -17,6 +18,8 @@ from auth_service.sign_in import SignedIn, SignIn
 from fastcms.auth.v1 import auth_pb2, auth_pb2_grpc
 from fastcms_common.context import Caller, current
 from fastcms_common.errors import NotFound, Unauthenticated
+
+SHOWN_IMPERSONATIONS = 500
 
 
 class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
@@ -30,6 +33,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         sign_in: SignIn,
         sessions: Sessions,
         people: People,
+        impersonations: Impersonations,
     ) -> None:
         self._realms = realms
         self._accounts = accounts
@@ -37,6 +41,7 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self._sign_in = sign_in
         self._sessions = sessions
         self._people = people
+        self._impersonations = impersonations
 
     async def Register(self, request: auth_pb2.RegisterRequest, context: Any) -> auth_pb2.LoginAnswer:
         identity = await self._accounts.register(
@@ -47,38 +52,45 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             request.role if request.HasField("role") else None,
             request.setup_token,
         )
-        return _answer(await self._sign_in.finish(identity, "registration"))
+        return login_answer(await self._sign_in.finish(identity, "registration"))
 
     async def RegisterMember(self, request: auth_pb2.RegisterMemberRequest, context: Any) -> auth_pb2.LoginAnswer:
         realm = await self._realms.resolve(request.collection)
         identity = await self._members.register(realm, request.body.data)
-        return _answer(await self._sign_in.finish(identity, "registration"))
+        return login_answer(await self._sign_in.finish(identity, "registration"))
 
     async def Login(self, request: auth_pb2.LoginRequest, context: Any) -> auth_pb2.LoginAnswer:
         realm = await self._realms.resolve(request.collection)
         code = request.mfa_code if request.HasField("mfa_code") else None
-        return _answer(await self._sign_in.with_password(realm, request.email, request.password, code))
+        return login_answer(await self._sign_in.with_password(realm, request.email, request.password, code))
 
     async def Refresh(self, request: auth_pb2.RefreshRequest, context: Any) -> auth_pb2.LoginAnswer:
         realm = await self._realms.resolve(request.collection)
-        return _answer(await self._sign_in.refresh(realm, request.refresh_token))
+        return login_answer(await self._sign_in.refresh(realm, request.refresh_token))
 
     async def GetMe(self, request: auth_pb2.GetMeRequest, context: Any) -> HttpBody:
-        return _json(await self._people.show(await self._people.caller(request.collection)))
+        return json_body(await self._people.show(await self._people.caller(request.collection)))
 
     async def GetHolder(self, request: auth_pb2.GetHolderRequest, context: Any) -> HttpBody:
-        return _json(await self._people.show(await self._people.caller()))
+        return json_body(await self._people.show(await self._people.caller()))
 
     async def UpdateMe(self, request: auth_pb2.UpdateMeRequest, context: Any) -> HttpBody:
         identity = await self._people.caller("")
         if "name" in request.update_mask.paths:
             name = request.name if request.HasField("name") else None
             identity = await self._accounts.rename(identity.id, name)
-        return _json(await self._people.show(identity))
+        return json_body(await self._people.show(identity))
 
     async def Logout(self, request: auth_pb2.LogoutRequest, context: Any) -> Empty:
         await self._sign_in.out(await self._holder(request.collection), request.refresh_token)
         return Empty()
+
+    async def ListMyImpersonations(
+        self, request: auth_pb2.ListMyImpersonationsRequest, context: Any
+    ) -> auth_pb2.ListMyImpersonationsResponse:
+        caller = await self._holder(request.collection)
+        grants = await self._impersonations.of_target(caller.id, SHOWN_IMPERSONATIONS)
+        return auth_pb2.ListMyImpersonationsResponse(impersonations=[messages.impersonation(one) for one in grants])
 
     async def ListSessions(self, request: auth_pb2.ListSessionsRequest, context: Any) -> auth_pb2.ListSessionsResponse:
         caller = await self._holder(request.collection)
@@ -121,11 +133,13 @@ def no_session() -> NotFound:
     return NotFound("There is no such session.", reason="SESSION_NOT_FOUND")
 
 
-def _json(text: bytes) -> HttpBody:
+def json_body(text: bytes) -> HttpBody:
+    """JSON text as it is."""
     return HttpBody(content_type="application/json", data=text)
 
 
-def _answer(signed_in: SignedIn) -> auth_pb2.LoginAnswer:
+def login_answer(signed_in: SignedIn) -> auth_pb2.LoginAnswer:
+    """What every way of signing in answers."""
     return auth_pb2.LoginAnswer(
         access_token=signed_in.access_token,
         refresh_token=signed_in.refresh_token,

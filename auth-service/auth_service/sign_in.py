@@ -221,6 +221,6 @@ def may_sign_in(identity: Identity) -> bool:
     return identity.state == "active" and not identity.disabled
 
 
-def wrong_credentials() -> Unauthenticated:
+def wrong_credentials(detail: str = "Invalid e-mail or password.") -> Unauthenticated:
     """The one answer to a sign-in that fails."""
-    return Unauthenticated("Invalid e-mail or password.", reason="INVALID_CREDENTIALS")
+    return Unauthenticated(detail, reason="INVALID_CREDENTIALS")

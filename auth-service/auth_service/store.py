@@ -7,20 +7,23 @@ from typing import Any
 
 import msgspec
 
-from auth_service.models import Grant, Identity, SigningKey, to_document
+from auth_service.models import Grant, Identity, MailToken, PendingMail, SigningKey, to_document
 from fastcms_common import times
 from fastcms_common.context import BUILT_IN_REALM
 from fastcms_common.storage import (
     ALL,
     And,
     Change,
+    Compare,
     Document,
     Duplicate,
+    Field,
     Index,
     Query,
     Sort,
     Store,
     Table,
+    Value,
     eq,
     gt,
     has,
@@ -49,8 +52,11 @@ GRANTS = Table(
     ),
     scalars=("ended", "expires"),
 )
+MAILS = Table("mails", (Index("due"),))
 SEATS = Table("impersonation_seats")
 FENCES = Table("fences")
+GUARDS = Table("guards")
+_SUPERADMINS = "superadmins"
 
 
 class AuthStore:
@@ -61,7 +67,7 @@ class AuthStore:
 
     async def prepare(self) -> None:
         """Makes the tables and indexes that are missing."""
-        for table in (IDENTITIES, SIGNING_KEYS, GRANTS, SEATS, FENCES):
+        for table in (IDENTITIES, SIGNING_KEYS, GRANTS, SEATS, MAILS, FENCES, GUARDS):
             await self.storage.ensure(table)
 
     async def ping(self) -> None:
@@ -133,6 +139,67 @@ class AuthStore:
         changes = {"last_login": times.now_text()}
         return await self.change_identity(identity.id, changes, epoch=identity.epoch, where=still) is not None
 
+    # -- mailed tokens --------------------------------------------------------------------------------------------
+
+    async def set_mail_token(self, identity_id: str, purpose: str, token: MailToken) -> bool:
+        """Puts it in the place of the one before. False where the account is gone."""
+        changes = {f"mail_tokens.{purpose}": to_document(token)}
+        return await self.change_identity(identity_id, changes, where=eq("state", "active")) is not None
+
+    async def use_mail_token(
+        self, identity_id: str, purpose: str, token_hash: str, changes: dict[str, Any], *, new_epoch: bool = False
+    ) -> Identity | None:
+        """What the token is for, and the end of it, in one step. All mailed tokens of the account are void afterwards.
+
+        None where it has been used, replaced or run out. Raises Duplicate where an address in `changes` is taken.
+        """
+        path = f"mail_tokens.{purpose}"
+        live = And(eq(f"{path}.hash", token_hash), gt(f"{path}.expires", times.now_text()), eq("state", "active"))
+        change = Change(
+            set=changes | {"mail_tokens": {}, "updated": times.now_text()}, inc={"epoch": 1} if new_epoch else {}
+        )
+        return _identity(await self.storage.update(IDENTITIES.name, identity_id, change, live))
+
+    async def delete_expired_mail_tokens(self) -> int:
+        """Drops those that have run out; how many."""
+        deleted, now = 0, times.now_text()
+        for purpose in ("password_reset", "verification", "email_change"):
+            expired = le(f"mail_tokens.{purpose}.expires", now)
+            deleted += await self.storage.update_many(
+                IDENTITIES.name, expired, Change(unset=[f"mail_tokens.{purpose}"])
+            )
+        return deleted
+
+    async def profile_given(self, identity: Identity) -> None:
+        """Takes note that the profile has what the identity had when it was read."""
+        where = And(eq("email", identity.email), eq("verified", identity.verified))
+        await self.change_identity(identity.id, {"profile_stale": False}, where=where)
+
+    # -- mails ----------------------------------------------------------------------------------------------------
+
+    async def add_mail(self, mail: PendingMail) -> None:
+        """Keeps a mail until it is handed over."""
+        await self.storage.insert(MAILS.name, to_document(mail))
+
+    async def due_mails(self, now: str) -> list[str]:
+        """The ids of the mails to try, the longest waiting first."""
+        found = await self.storage.find(MAILS.name, le("due", now), sort=[("due", 1)], limit=200, fields=[])
+        return [one["id"] for one in found]
+
+    async def claim_mail(self, mail_id: str, now: str, until: str) -> PendingMail | None:
+        """The mail, counted as tried and nobody else's until `until`; None where it is gone or another's."""
+        change = Change(set={"due": until}, inc={"attempts": 1})
+        document = await self.storage.update(MAILS.name, mail_id, change, le("due", now))
+        return None if document is None else msgspec.convert(document, PendingMail)
+
+    async def put_off_mail(self, mail_id: str, due: str) -> None:
+        """Has it tried again at `due`."""
+        await self.storage.update(MAILS.name, mail_id, Change(set={"due": due}))
+
+    async def delete_mail(self, mail_id: str) -> None:
+        """It has been handed over, or given up."""
+        await self.storage.delete(MAILS.name, mail_id)
+
     # -- second factors -------------------------------------------------------------------------------------------
 
     async def set_second_factor(self, identity: Identity, factor: dict[str, Any] | None) -> None:
@@ -164,10 +231,41 @@ class AuthStore:
         where = And(eq("realm", BUILT_IN_REALM), eq("role", "admin"))
         return await self.storage.count(IDENTITIES.name, where, limit=1) > 0
 
-    async def superadmins(self) -> int:
-        """How many superadmins can sign in."""
+    def members(self, realm: str) -> AsyncIterator[Identity]:
+        """All active identities of a realm."""
+        return self.scan_identities(And(eq("realm", realm), eq("state", "active")))
+
+    def stale_profiles(self) -> AsyncIterator[Identity]:
+        """Those whose profile lacks their e-mail or `verified`."""
+        return self.scan_identities(And(eq("profile_stale", True), eq("state", "active")))
+
+    # One document says who the superadmins are that can sign in, so that two who remove each other at the same moment
+    # cannot both be right.
+
+    async def register_superadmins(self) -> None:
+        """Puts into the register whom a crash has left out of it."""
         where = And(eq("realm", BUILT_IN_REALM), eq("superadmin", True), eq("disabled", False), eq("state", "active"))
-        return await self.storage.count(IDENTITIES.name, where)
+        ids = [one["id"] for one in await self.storage.find(IDENTITIES.name, where, fields=[])]
+        if not await self.storage.update(GUARDS.name, _SUPERADMINS, Change(add_to_set={"ids": ids})):
+            try:
+                await self.storage.insert(GUARDS.name, {"id": _SUPERADMINS, "ids": ids})
+            except Duplicate:
+                await self.storage.update(GUARDS.name, _SUPERADMINS, Change(add_to_set={"ids": ids}))
+
+    async def join_superadmins(self, identity_id: str) -> None:
+        """Counts somebody in."""
+        if not await self.storage.update(GUARDS.name, _SUPERADMINS, Change(add_to_set={"ids": [identity_id]})):
+            await self.register_superadmins()
+
+    async def leave_superadmins(self, identity_id: str) -> bool:
+        """Counts somebody out. False where nobody else would be left."""
+        if await self.storage.get(GUARDS.name, _SUPERADMINS) is None:
+            await self.register_superadmins()
+        others = Compare(Field("ids", length=True), ">", Value(1))
+        change = Change(remove={"ids": [identity_id]})
+        if await self.storage.update(GUARDS.name, _SUPERADMINS, change, And(has("ids", identity_id), others)):
+            return True
+        return await self.storage.first(GUARDS.name, And(eq("id", _SUPERADMINS), has("ids", identity_id))) is None
 
     async def identities(self, where: Query, sort: Sort, page: int, per_page: int) -> tuple[list[Identity], int]:
         """One page of the identities, and how many there are."""

@@ -19,7 +19,15 @@ from redis.asyncio import Redis
 from auth_service import __main__ as auth_main
 from auth_service.config import Settings
 from fastcms.admin.v1.audit_pb2 import AuditEvent
-from fastcms.auth.v1 import auth_pb2, auth_pb2_grpc, identities_pb2_grpc, keys_pb2, keys_pb2_grpc
+from fastcms.auth.v1 import (
+    auth_pb2,
+    auth_pb2_grpc,
+    credentials_pb2_grpc,
+    identities_pb2,
+    identities_pb2_grpc,
+    keys_pb2,
+    keys_pb2_grpc,
+)
 from fastcms_common import context
 from fastcms_common.audit import EVENT_FIELD
 from fastcms_common.channels import open_channel
@@ -40,9 +48,11 @@ class AuthServer:
     def __init__(self, settings: Settings, redis: Redis) -> None:
         self.settings = settings
         self.redis = redis
+        self.fence = 0
         self.channel: grpc.aio.Channel = open_channel(settings.listen)
         self.auth = auth_pb2_grpc.AuthServiceStub(self.channel)
         self.identities = identities_pb2_grpc.IdentitiesServiceStub(self.channel)
+        self.credentials = credentials_pb2_grpc.CredentialsServiceStub(self.channel)
         self.keys = keys_pb2_grpc.KeysServiceStub(self.channel)
 
     async def call(self, method: Any, request: Any, bearer: str | None = None, ip: str = "10.0.0.9") -> Any:
@@ -80,6 +90,12 @@ class AuthServer:
         proof = proof_of(read_key(self.settings.service_key_file), service, now)
         request = keys_pb2.IssueServiceTokenRequest(service=service, timestamp=now, proof=proof)
         return (await self.call(self.keys.IssueServiceToken, request)).access_token
+
+    async def reconcile(self) -> identities_pb2.ReconcileIdentitiesResponse:
+        """Runs the job."""
+        self.fence += 1
+        request = identities_pb2.ReconcileIdentitiesRequest(fencing_token=self.fence)
+        return await self.call(self.identities.ReconcileIdentities, request, await self.service_token())
 
     async def audit(self, action: str) -> list[AuditEvent]:
         """The audit events of this action so far."""

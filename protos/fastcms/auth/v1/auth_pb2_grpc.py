@@ -78,6 +78,11 @@ class AuthServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListMyImpersonations = channel.unary_unary(
+                '/fastcms.auth.v1.AuthService/ListMyImpersonations',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListMyImpersonationsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListMyImpersonationsResponse.FromString,
+                _registered_method=True)
         self.ListSessions = channel.unary_unary(
                 '/fastcms.auth.v1.AuthService/ListSessions',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListSessionsRequest.SerializeToString,
@@ -166,6 +171,13 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMyImpersonations(self, request, context):
+        """Who acted as the caller, when, why and until when; the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSessions(self, request, context):
         """The caller's live sessions, the newest first.
         """
@@ -236,6 +248,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.Logout,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListMyImpersonations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMyImpersonations,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListMyImpersonationsRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.ListMyImpersonationsResponse.SerializeToString,
             ),
             'ListSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSessions,
@@ -476,6 +493,33 @@ class AuthService(object):
             '/fastcms.auth.v1.AuthService/Logout',
             fastcms_dot_auth_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMyImpersonations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.AuthService/ListMyImpersonations',
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.ListMyImpersonationsRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.ListMyImpersonationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

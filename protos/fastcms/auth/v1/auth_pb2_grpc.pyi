@@ -61,6 +61,8 @@ class AuthServiceStub:
     """Changes what the caller may change about themselves."""
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _empty_pb2.Empty]
     """Ends the caller's session. Its access token stops working at once, everywhere."""
+    ListMyImpersonations: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListMyImpersonationsRequest, _auth_pb2.ListMyImpersonationsResponse]
+    """Who acted as the caller, when, why and until when; the newest first."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]
     """The caller's live sessions, the newest first."""
     ListSessionEvents: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListSessionEventsRequest, _auth_pb2.ListSessionEventsResponse]
@@ -101,6 +103,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Changes what the caller may change about themselves."""
     Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Ends the caller's session. Its access token stops working at once, everywhere."""
+    ListMyImpersonations: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListMyImpersonationsRequest, _auth_pb2.ListMyImpersonationsResponse]  # type: ignore[assignment]
+    """Who acted as the caller, when, why and until when; the newest first."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """The caller's live sessions, the newest first."""
     ListSessionEvents: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListSessionEventsRequest, _auth_pb2.ListSessionEventsResponse]  # type: ignore[assignment]
@@ -186,6 +190,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Ends the caller's session. Its access token stops working at once, everywhere."""
+
+    @_abc_1.abstractmethod
+    def ListMyImpersonations(
+        self,
+        request: _auth_pb2.ListMyImpersonationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListMyImpersonationsResponse, _abc.Awaitable[_auth_pb2.ListMyImpersonationsResponse]]:
+        """Who acted as the caller, when, why and until when; the newest first."""
 
     @_abc_1.abstractmethod
     def ListSessions(

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fastcms.auth.v1 import identities_pb2 as fastcms_dot_auth_dot_v1_dot_identities__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
@@ -60,6 +61,51 @@ class IdentitiesServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EndImpersonationRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EndImpersonationResponse.FromString,
                 _registered_method=True)
+        self.ListIdentities = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/ListIdentities',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitiesRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitiesResponse.FromString,
+                _registered_method=True)
+        self.CreateIdentity = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/CreateIdentity',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.CreateIdentityRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+                _registered_method=True)
+        self.UpdateIdentity = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/UpdateIdentity',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.UpdateIdentityRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+                _registered_method=True)
+        self.DeleteIdentity = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/DeleteIdentity',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.DeleteIdentityRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.DisableIdentity = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/DisableIdentity',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.DisableIdentityRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+                _registered_method=True)
+        self.EnableIdentity = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/EnableIdentity',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EnableIdentityRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+                _registered_method=True)
+        self.RevokeIdentitySessions = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/RevokeIdentitySessions',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionsResponse.FromString,
+                _registered_method=True)
+        self.ReconcileIdentities = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/ReconcileIdentities',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ReconcileIdentitiesRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ReconcileIdentitiesResponse.FromString,
+                _registered_method=True)
+        self.SendPendingMail = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/SendPendingMail',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.SendPendingMailRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.SendPendingMailResponse.FromString,
+                _registered_method=True)
         self.DeleteExpiredTokens = channel.unary_unary(
                 '/fastcms.auth.v1.IdentitiesService/DeleteExpiredTokens',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.DeleteExpiredTokensRequest.SerializeToString,
@@ -107,6 +153,72 @@ class IdentitiesServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIdentities(self, request, context):
+        """One page of the accounts of all realms. Locks are not looked up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateIdentity(self, request, context):
+        """Creates an account in any realm. Only superadmins make admins. ALREADY_EXISTS (EMAIL_TAKEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateIdentity(self, request, context):
+        """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+        PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
+        making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
+        last superadmin's (LAST_SUPERADMIN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteIdentity(self, request, context):
+        """Deletes an account, its sessions and its profile. Refused as UpdateIdentity refuses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableIdentity(self, request, context):
+        """Keeps an account from signing in, and ends its sessions. Refused as UpdateIdentity refuses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnableIdentity(self, request, context):
+        """Lets a disabled account sign in again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeIdentitySessions(self, request, context):
+        """Ends all sessions of an account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReconcileIdentities(self, request, context):
+        """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendPendingMail(self, request, context):
+        """Tries the mails that are due (again).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteExpiredTokens(self, request, context):
         """Drops sessions, refresh tokens and mailed tokens that have expired.
         """
@@ -141,6 +253,51 @@ def add_IdentitiesServiceServicer_to_server(servicer, server):
                     servicer.EndImpersonation,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EndImpersonationRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EndImpersonationResponse.SerializeToString,
+            ),
+            'ListIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentities,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitiesRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitiesResponse.SerializeToString,
+            ),
+            'CreateIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateIdentity,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.CreateIdentityRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
+            ),
+            'UpdateIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateIdentity,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.UpdateIdentityRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
+            ),
+            'DeleteIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteIdentity,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.DeleteIdentityRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'DisableIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableIdentity,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.DisableIdentityRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
+            ),
+            'EnableIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableIdentity,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EnableIdentityRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
+            ),
+            'RevokeIdentitySessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeIdentitySessions,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionsRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionsResponse.SerializeToString,
+            ),
+            'ReconcileIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReconcileIdentities,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ReconcileIdentitiesRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ReconcileIdentitiesResponse.SerializeToString,
+            ),
+            'SendPendingMail': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendPendingMail,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.SendPendingMailRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.SendPendingMailResponse.SerializeToString,
             ),
             'DeleteExpiredTokens': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteExpiredTokens,
@@ -284,6 +441,249 @@ class IdentitiesService(object):
             '/fastcms.auth.v1.IdentitiesService/EndImpersonation',
             fastcms_dot_auth_dot_v1_dot_identities__pb2.EndImpersonationRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_identities__pb2.EndImpersonationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/ListIdentities',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitiesRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/CreateIdentity',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.CreateIdentityRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/UpdateIdentity',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.UpdateIdentityRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/DeleteIdentity',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.DeleteIdentityRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/DisableIdentity',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.DisableIdentityRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnableIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/EnableIdentity',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.EnableIdentityRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeIdentitySessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/RevokeIdentitySessions',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionsRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconcileIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/ReconcileIdentities',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.ReconcileIdentitiesRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.ReconcileIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendPendingMail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/SendPendingMail',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.SendPendingMailRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.SendPendingMailResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fastcms.auth.v1 import identities_pb2 as _identities_pb2
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -45,6 +46,28 @@ class IdentitiesServiceStub:
     """
     EndImpersonation: _grpc.UnaryUnaryMultiCallable[_identities_pb2.EndImpersonationRequest, _identities_pb2.EndImpersonationResponse]
     """Ends grants: the one of the token in the request if that impersonates, else all that its holder has given."""
+    ListIdentities: _grpc.UnaryUnaryMultiCallable[_identities_pb2.ListIdentitiesRequest, _identities_pb2.ListIdentitiesResponse]
+    """One page of the accounts of all realms. Locks are not looked up."""
+    CreateIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.CreateIdentityRequest, _identities_pb2.Identity]
+    """Creates an account in any realm. Only superadmins make admins. ALREADY_EXISTS (EMAIL_TAKEN)."""
+    UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.UpdateIdentityRequest, _identities_pb2.Identity]
+    """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+    PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
+    making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
+    last superadmin's (LAST_SUPERADMIN).
+    """
+    DeleteIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.DeleteIdentityRequest, _empty_pb2.Empty]
+    """Deletes an account, its sessions and its profile. Refused as UpdateIdentity refuses."""
+    DisableIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.DisableIdentityRequest, _identities_pb2.Identity]
+    """Keeps an account from signing in, and ends its sessions. Refused as UpdateIdentity refuses."""
+    EnableIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.EnableIdentityRequest, _identities_pb2.Identity]
+    """Lets a disabled account sign in again."""
+    RevokeIdentitySessions: _grpc.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionsRequest, _identities_pb2.RevokeIdentitySessionsResponse]
+    """Ends all sessions of an account."""
+    ReconcileIdentities: _grpc.UnaryUnaryMultiCallable[_identities_pb2.ReconcileIdentitiesRequest, _identities_pb2.ReconcileIdentitiesResponse]
+    """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address."""
+    SendPendingMail: _grpc.UnaryUnaryMultiCallable[_identities_pb2.SendPendingMailRequest, _identities_pb2.SendPendingMailResponse]
+    """Tries the mails that are due (again)."""
     DeleteExpiredTokens: _grpc.UnaryUnaryMultiCallable[_identities_pb2.DeleteExpiredTokensRequest, _identities_pb2.DeleteExpiredTokensResponse]
     """Drops sessions, refresh tokens and mailed tokens that have expired."""
 
@@ -65,6 +88,28 @@ class IdentitiesServiceAsyncStub(IdentitiesServiceStub):
     """
     EndImpersonation: _aio.UnaryUnaryMultiCallable[_identities_pb2.EndImpersonationRequest, _identities_pb2.EndImpersonationResponse]  # type: ignore[assignment]
     """Ends grants: the one of the token in the request if that impersonates, else all that its holder has given."""
+    ListIdentities: _aio.UnaryUnaryMultiCallable[_identities_pb2.ListIdentitiesRequest, _identities_pb2.ListIdentitiesResponse]  # type: ignore[assignment]
+    """One page of the accounts of all realms. Locks are not looked up."""
+    CreateIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.CreateIdentityRequest, _identities_pb2.Identity]  # type: ignore[assignment]
+    """Creates an account in any realm. Only superadmins make admins. ALREADY_EXISTS (EMAIL_TAKEN)."""
+    UpdateIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.UpdateIdentityRequest, _identities_pb2.Identity]  # type: ignore[assignment]
+    """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+    PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
+    making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
+    last superadmin's (LAST_SUPERADMIN).
+    """
+    DeleteIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.DeleteIdentityRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes an account, its sessions and its profile. Refused as UpdateIdentity refuses."""
+    DisableIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.DisableIdentityRequest, _identities_pb2.Identity]  # type: ignore[assignment]
+    """Keeps an account from signing in, and ends its sessions. Refused as UpdateIdentity refuses."""
+    EnableIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.EnableIdentityRequest, _identities_pb2.Identity]  # type: ignore[assignment]
+    """Lets a disabled account sign in again."""
+    RevokeIdentitySessions: _aio.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionsRequest, _identities_pb2.RevokeIdentitySessionsResponse]  # type: ignore[assignment]
+    """Ends all sessions of an account."""
+    ReconcileIdentities: _aio.UnaryUnaryMultiCallable[_identities_pb2.ReconcileIdentitiesRequest, _identities_pb2.ReconcileIdentitiesResponse]  # type: ignore[assignment]
+    """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address."""
+    SendPendingMail: _aio.UnaryUnaryMultiCallable[_identities_pb2.SendPendingMailRequest, _identities_pb2.SendPendingMailResponse]  # type: ignore[assignment]
+    """Tries the mails that are due (again)."""
     DeleteExpiredTokens: _aio.UnaryUnaryMultiCallable[_identities_pb2.DeleteExpiredTokensRequest, _identities_pb2.DeleteExpiredTokensResponse]  # type: ignore[assignment]
     """Drops sessions, refresh tokens and mailed tokens that have expired."""
 
@@ -112,6 +157,82 @@ class IdentitiesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identities_pb2.EndImpersonationResponse, _abc.Awaitable[_identities_pb2.EndImpersonationResponse]]:
         """Ends grants: the one of the token in the request if that impersonates, else all that its holder has given."""
+
+    @_abc_1.abstractmethod
+    def ListIdentities(
+        self,
+        request: _identities_pb2.ListIdentitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.ListIdentitiesResponse, _abc.Awaitable[_identities_pb2.ListIdentitiesResponse]]:
+        """One page of the accounts of all realms. Locks are not looked up."""
+
+    @_abc_1.abstractmethod
+    def CreateIdentity(
+        self,
+        request: _identities_pb2.CreateIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
+        """Creates an account in any realm. Only superadmins make admins. ALREADY_EXISTS (EMAIL_TAKEN)."""
+
+    @_abc_1.abstractmethod
+    def UpdateIdentity(
+        self,
+        request: _identities_pb2.UpdateIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
+        """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+        PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
+        making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
+        last superadmin's (LAST_SUPERADMIN).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteIdentity(
+        self,
+        request: _identities_pb2.DeleteIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes an account, its sessions and its profile. Refused as UpdateIdentity refuses."""
+
+    @_abc_1.abstractmethod
+    def DisableIdentity(
+        self,
+        request: _identities_pb2.DisableIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
+        """Keeps an account from signing in, and ends its sessions. Refused as UpdateIdentity refuses."""
+
+    @_abc_1.abstractmethod
+    def EnableIdentity(
+        self,
+        request: _identities_pb2.EnableIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
+        """Lets a disabled account sign in again."""
+
+    @_abc_1.abstractmethod
+    def RevokeIdentitySessions(
+        self,
+        request: _identities_pb2.RevokeIdentitySessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.RevokeIdentitySessionsResponse, _abc.Awaitable[_identities_pb2.RevokeIdentitySessionsResponse]]:
+        """Ends all sessions of an account."""
+
+    @_abc_1.abstractmethod
+    def ReconcileIdentities(
+        self,
+        request: _identities_pb2.ReconcileIdentitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.ReconcileIdentitiesResponse, _abc.Awaitable[_identities_pb2.ReconcileIdentitiesResponse]]:
+        """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address."""
+
+    @_abc_1.abstractmethod
+    def SendPendingMail(
+        self,
+        request: _identities_pb2.SendPendingMailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.SendPendingMailResponse, _abc.Awaitable[_identities_pb2.SendPendingMailResponse]]:
+        """Tries the mails that are due (again)."""
 
     @_abc_1.abstractmethod
     def DeleteExpiredTokens(

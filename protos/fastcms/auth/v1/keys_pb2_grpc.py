@@ -41,6 +41,11 @@ class KeysServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_keys__pb2.GetKeySetRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.RotateSigningKeys = channel.unary_unary(
+                '/fastcms.auth.v1.KeysService/RotateSigningKeys',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_keys__pb2.RotateSigningKeysRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_keys__pb2.RotateSigningKeysResponse.FromString,
+                _registered_method=True)
         self.IssueServiceToken = channel.unary_unary(
                 '/fastcms.auth.v1.KeysService/IssueServiceToken',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_keys__pb2.IssueServiceTokenRequest.SerializeToString,
@@ -54,6 +59,14 @@ class KeysServiceServicer(object):
 
     def GetKeySet(self, request, context):
         """The public keys that verify access tokens (RFC 7517).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateSigningKeys(self, request, context):
+        """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
+        signs ten minutes later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,6 +87,11 @@ def add_KeysServiceServicer_to_server(servicer, server):
                     servicer.GetKeySet,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_keys__pb2.GetKeySetRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'RotateSigningKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateSigningKeys,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_keys__pb2.RotateSigningKeysRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_keys__pb2.RotateSigningKeysResponse.SerializeToString,
             ),
             'IssueServiceToken': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueServiceToken,
@@ -109,6 +127,33 @@ class KeysService(object):
             '/fastcms.auth.v1.KeysService/GetKeySet',
             fastcms_dot_auth_dot_v1_dot_keys__pb2.GetKeySetRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateSigningKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.KeysService/RotateSigningKeys',
+            fastcms_dot_auth_dot_v1_dot_keys__pb2.RotateSigningKeysRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_keys__pb2.RotateSigningKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,10 @@ class KeysServiceStub:
     def __new__(cls, channel: _aio.Channel) -> KeysServiceAsyncStub: ...
     GetKeySet: _grpc.UnaryUnaryMultiCallable[_keys_pb2.GetKeySetRequest, _httpbody_pb2.HttpBody]
     """The public keys that verify access tokens (RFC 7517)."""
+    RotateSigningKeys: _grpc.UnaryUnaryMultiCallable[_keys_pb2.RotateSigningKeysRequest, _keys_pb2.RotateSigningKeysResponse]
+    """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
+    signs ten minutes later.
+    """
     IssueServiceToken: _grpc.UnaryUnaryMultiCallable[_keys_pb2.IssueServiceTokenRequest, _keys_pb2.IssueServiceTokenResponse]
     """Gives a service of the suite a short-lived token for calls that have no caller of their own. Proof is an HMAC over
     name and time with the key that all services share.
@@ -48,6 +52,10 @@ class KeysServiceAsyncStub(KeysServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetKeySet: _aio.UnaryUnaryMultiCallable[_keys_pb2.GetKeySetRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """The public keys that verify access tokens (RFC 7517)."""
+    RotateSigningKeys: _aio.UnaryUnaryMultiCallable[_keys_pb2.RotateSigningKeysRequest, _keys_pb2.RotateSigningKeysResponse]  # type: ignore[assignment]
+    """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
+    signs ten minutes later.
+    """
     IssueServiceToken: _aio.UnaryUnaryMultiCallable[_keys_pb2.IssueServiceTokenRequest, _keys_pb2.IssueServiceTokenResponse]  # type: ignore[assignment]
     """Gives a service of the suite a short-lived token for calls that have no caller of their own. Proof is an HMAC over
     name and time with the key that all services share.
@@ -63,6 +71,16 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
         """The public keys that verify access tokens (RFC 7517)."""
+
+    @_abc_1.abstractmethod
+    def RotateSigningKeys(
+        self,
+        request: _keys_pb2.RotateSigningKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_keys_pb2.RotateSigningKeysResponse, _abc.Awaitable[_keys_pb2.RotateSigningKeysResponse]]:
+        """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
+        signs ten minutes later.
+        """
 
     @_abc_1.abstractmethod
     def IssueServiceToken(
