@@ -40,6 +40,7 @@ COMPUTED_SORT = "sorting by computed keys"
 FIELD_AGAINST_FIELD = "comparing two fields"
 ALL_OF_AN_ARRAY = "conditions that all elements of an array must meet"
 NESTED_ARRAYS = "arrays within arrays"
+ONE_WINNER = "conditional changes that only one of several callers makes"
 ODD_KEYS = "keys with quotes, backslashes, blanks or control characters"
 
 
@@ -66,6 +67,7 @@ FERRETDB_1 = Kind(
         FIELD_AGAINST_FIELD: "$expr knows no comparison",
         ALL_OF_AN_ARRAY: "$elemMatch knows no $ne and no $not",
         NESTED_ARRAYS: "documents with arrays within arrays are refused",
+        ONE_WINNER: "findAndModify reads and writes in two steps: of 40 at once that want v = 0, a dozen win",
         ODD_KEYS: "its own JSON breaks on quotes and backslashes in keys, its paths on blanks",
     },
     refusals=("not implemented", "not supported", "path element must not"),

@@ -126,9 +126,10 @@ class AuditTrail:
             linked = link(row, self._head)
             try:
                 await self._store.add_event(linked)
-            except Duplicate as taken:
+            except Duplicate:
+                # Of its id or of its position: not every server says which, so it is looked up.
                 self._head = None
-                if taken.index == "id" or await self._store.event(row["id"]) is not None:
+                if await self._store.event(row["id"]) is not None:
                     return
                 continue
             self._head = head_of(linked)

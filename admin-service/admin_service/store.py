@@ -40,7 +40,10 @@ AUDIT = Table(
     scalars=("severity", "outcome", "resource_type"),
 )
 CHECKPOINTS = Table("audit_checkpoints")
-IP_RULES = Table("ip_rules", indexes=(Index(["cidr", "rule_type"], unique=True, required=True), Index("expires_at")))
+IP_RULES = Table(
+    "ip_rules",
+    indexes=(Index(["cidr", "rule_type"], unique=True, required=True), Index("expires_at"), Index([("created", -1)])),
+)
 # What admins have changed: {id: the category, version, values}.
 SETTINGS = Table("settings")
 # The highest lease that each job has shown: {id: the job, token}.

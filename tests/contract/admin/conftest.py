@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.admin.server import USER_EMAIL, USER_PASSWORD, AdminServer, admin_server
 from tests.contract.auth.server import auth_server
+from tests.storages import Storage
 
 
 @dataclass
@@ -25,9 +26,9 @@ class People:
 
 
 @pytest.fixture
-async def server(tmp_path: Path, redis_url: str) -> AsyncIterator[AdminServer]:
-    """An admin-service with nothing in it."""
-    async with auth_server(tmp_path, redis_url) as auth, admin_server(auth, tmp_path) as running:
+async def server(tmp_path: Path, redis_url: str, storage: Storage) -> AsyncIterator[AdminServer]:
+    """An admin-service with nothing in it, on each storage engine in turn."""
+    async with auth_server(tmp_path, redis_url) as auth, admin_server(auth, tmp_path, storage.url) as running:
         yield running
 
 

@@ -63,13 +63,13 @@ class AdminServer:
         await AuditLog(self.redis).publish(event)
 
 
-def given(auth: AuthServer, folder: Path) -> Mapping[str, Any]:
-    """The settings of a replica in this folder."""
+def given(auth: AuthServer, folder: Path, storage_url: str) -> Mapping[str, Any]:
+    """The settings of a replica."""
     return {
         "listen": f"127.0.0.1:{free_port()}",
         "data_dir": folder,
         "redis_url": auth.settings.redis_url,
-        "storage_url": f"sqlite:///{folder}/admin.db",
+        "storage_url": storage_url,
         "service_key_file": key_file(auth.settings.service_key_file),
         "auth_service": auth.settings.listen,
         "drain_seconds": 1,
@@ -77,9 +77,11 @@ def given(auth: AuthServer, folder: Path) -> Mapping[str, Any]:
 
 
 @asynccontextmanager
-async def admin_server(auth: AuthServer, folder: Path, **settings: Any) -> AsyncIterator[AdminServer]:
-    """Starts a replica; several in one folder share the database."""
-    chosen = Settings(**(given(auth, folder) | settings))
+async def admin_server(
+    auth: AuthServer, folder: Path, storage_url: str = "", **settings: Any
+) -> AsyncIterator[AdminServer]:
+    """Starts a replica; several in one folder, or with one `storage_url`, share the database."""
+    chosen = Settings(**(given(auth, folder, storage_url or f"sqlite:///{folder}/admin.db") | settings))
     task = asyncio.create_task(admin_main.main(chosen))
     server = AdminServer(chosen, auth)
     try:

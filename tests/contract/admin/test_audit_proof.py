@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import apsw
 import orjson
+import pymongo
 import pytest
 from redis.asyncio import Redis
 
@@ -21,6 +23,7 @@ from fastcms_common import redis_keys, times
 from fastcms_common.audit import build_event
 from fastcms_common.redis_connection import connect
 from fastcms_common.storage import open_store
+from tests.storages import Storage
 
 KEY = CheckpointKey(b"k" * 32)
 
@@ -45,6 +48,29 @@ class SqliteHand:
             self._do(f"DELETE FROM {table} WHERE id IN ({', '.join('?' * len(ids))})", *ids)
         else:
             self._do(f"DELETE FROM {table}")
+
+
+class MongoHand:
+    """Somebody who can write the collections."""
+
+    def __init__(self, storage: Storage) -> None:
+        parts = urlsplit(storage.url)
+        self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(parts._replace(path="").geturl())
+        self._database = self._client[f"{parts.path.strip('/')}_admin"]
+
+    def close(self) -> None:
+        self._client.close()
+
+    def edit(self, table: str, id: str, **fields: Any) -> None:
+        assert self._database[table].update_one({"_id": id}, {"$set": fields}).matched_count == 1
+
+    def remove(self, table: str, *ids: str) -> None:
+        """Without ids: everything."""
+        where = {"_id": {"$in": list(ids)}} if ids else {}
+        assert self._database[table].delete_many(where).deleted_count > 0
+
+
+Hand = SqliteHand | MongoHand
 
 
 class Log:
@@ -79,19 +105,18 @@ class Log:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/admin.db"
+def hand(storage: Storage) -> Iterator[Hand]:
+    if storage.engine == "sqlite":
+        yield SqliteHand(Path(urlsplit(storage.url).path) / "admin.db")
+    else:
+        with closing(MongoHand(storage)) as hand:
+            yield hand
 
 
 @pytest.fixture
-def hand(tmp_path: Path) -> SqliteHand:
-    return SqliteHand(tmp_path / "admin.db")
-
-
-@pytest.fixture
-async def empty_log(url: str, redis_url: str) -> AsyncIterator[Log]:
+async def empty_log(storage: Storage, redis_url: str) -> AsyncIterator[Log]:
     redis = connect(redis_url)
-    log = Log(url, redis)
+    log = Log(storage.url, redis)
     await log.open()
     yield log
     await log.close()
@@ -115,51 +140,51 @@ async def test_it_is_whole_before_the_first_event(empty_log: Log):
     assert (found.ok, found.checked) == (True, 0)
 
 
-async def test_an_edited_event_is_found(log: Log, hand: SqliteHand):
+async def test_an_edited_event_is_found(log: Log, hand: Hand):
     hand.edit("audit_events", log.events[4].id, description="nothing happened")
     assert await log.found() == log.events[4].id
 
 
-async def test_a_removed_event_is_found_at_the_next_one(log: Log, hand: SqliteHand):
+async def test_a_removed_event_is_found_at_the_next_one(log: Log, hand: Hand):
     hand.remove("audit_events", log.events[4].id)
     assert await log.found() == log.events[5].id
 
 
-async def test_a_removed_beginning_is_found(log: Log, hand: SqliteHand):
+async def test_a_removed_beginning_is_found(log: Log, hand: Hand):
     hand.remove("audit_events", log.events[0].id)
     assert await log.found() == log.events[1].id
 
 
-async def test_events_that_changed_places_are_found(log: Log, hand: SqliteHand):
+async def test_events_that_changed_places_are_found(log: Log, hand: Hand):
     for position, event in ((99, log.events[4]), (5, log.events[5]), (6, log.events[4])):
         hand.edit("audit_events", event.id, position=position)
     assert await log.found() == log.events[5].id
 
 
-async def test_an_end_that_was_cut_off_is_found(log: Log, hand: SqliteHand):
+async def test_an_end_that_was_cut_off_is_found(log: Log, hand: Hand):
     hand.remove("audit_events", log.events[8].id, log.events[9].id)
     found = await log.trail.verify()
     assert (found.ok, found.checked, found.first_bad) == (False, 8, log.events[9].id)
 
 
-async def test_a_log_that_is_gone_altogether_is_found(log: Log, hand: SqliteHand):
+async def test_a_log_that_is_gone_altogether_is_found(log: Log, hand: Hand):
     hand.remove("audit_events")
     assert await log.found() == log.events[9].id
 
 
-async def test_an_end_that_was_cut_off_with_its_checkpoint_is_found_by_the_copy_in_redis(log: Log, hand: SqliteHand):
+async def test_an_end_that_was_cut_off_with_its_checkpoint_is_found_by_the_copy_in_redis(log: Log, hand: Hand):
     hand.remove("audit_events", log.events[9].id)
     hand.remove("audit_checkpoints")
     assert await log.found() == log.events[9].id
 
 
-async def test_an_end_that_was_cut_off_with_the_copy_in_redis_is_found_by_the_checkpoint(log: Log, hand: SqliteHand):
+async def test_an_end_that_was_cut_off_with_the_copy_in_redis_is_found_by_the_checkpoint(log: Log, hand: Hand):
     hand.remove("audit_events", log.events[9].id)
     await log.redis.delete(redis_keys.AUDIT_CHECKPOINT)
     assert await log.found() == log.events[9].id
 
 
-async def test_a_chain_that_was_computed_anew_is_found(log: Log, hand: SqliteHand, tmp_path: Path):
+async def test_a_chain_that_was_computed_anew_is_found(log: Log, hand: Hand, tmp_path: Path):
     """Whoever edits an event and all hashes behind it cannot sign for them."""
     kept = await log.redis.hgetall(redis_keys.AUDIT_CHECKPOINT)
     await log.redis.delete(redis_keys.AUDIT_CHECKPOINT)
@@ -169,13 +194,14 @@ async def test_a_chain_that_was_computed_anew_is_found(log: Log, hand: SqliteHan
     await other.trail.append_all(log.events)
     await other.trail.close()
     for row in [row async for page in other.store.chain(0) for row in page]:
-        hand.edit("audit_events", **row)
+        event_id = row.pop("id")
+        hand.edit("audit_events", event_id, **row)
     await other.close()
     await log.redis.hset(redis_keys.AUDIT_CHECKPOINT, mapping=kept)
     assert await log.found() == log.events[9].id
 
 
-async def test_a_checkpoint_that_was_forged_is_found(log: Log, hand: SqliteHand):
+async def test_a_checkpoint_that_was_forged_is_found(log: Log, hand: Hand):
     hand.edit("audit_checkpoints", "head", position=9)
     found = await log.trail.verify()
     assert not found.ok
@@ -183,7 +209,7 @@ async def test_a_checkpoint_that_was_forged_is_found(log: Log, hand: SqliteHand)
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_what_is_written_behind_a_cut_does_not_heal_it(log: Log, hand: SqliteHand, restarted: bool):
+async def test_what_is_written_behind_a_cut_does_not_heal_it(log: Log, hand: Hand, restarted: bool):
     hand.remove("audit_events", log.events[8].id, log.events[9].id)
     if restarted:
         await log.reopen()
@@ -242,7 +268,7 @@ async def test_retention_keeps_the_last_event(log: Log):
     assert await log.trail.forget(times.now_text()) == 0
 
 
-async def test_what_is_removed_behind_retentions_back_is_found(log: Log, hand: SqliteHand):
+async def test_what_is_removed_behind_retentions_back_is_found(log: Log, hand: Hand):
     before = times.now_text()
     await log.write(4)
     await log.trail.forget(before)
@@ -250,7 +276,7 @@ async def test_what_is_removed_behind_retentions_back_is_found(log: Log, hand: S
     assert await log.found() == log.events[11].id
 
 
-async def test_a_floor_that_was_forged_hides_nothing(log: Log, hand: SqliteHand):
+async def test_a_floor_that_was_forged_hides_nothing(log: Log, hand: Hand):
     hand.remove("audit_events", log.events[0].id)
     forged = CheckpointKey(b"l" * 32).sign("floor", (await log.store.checkpoint("head")).at, times.now_text())  # type: ignore[union-attr]
     await log.store.keep_checkpoint(replace(forged, position=1))

@@ -225,7 +225,7 @@ async def test_a_restart_corrects_the_copy(server: AdminServer, people: People, 
     rule = await create(server, people.root, "192.0.2.0/24")
     await server.redis.hset(redis_keys.IP_RULES, "stray", b'["198.51.100.0/24","block",null,null]')
     await server.redis.hdel(redis_keys.IP_RULES, rule.id)
-    async with admin_server(server.auth, tmp_path):
+    async with admin_server(server.auth, tmp_path, server.settings.storage_url):
         await until(lambda: _holds(server, {rule.id}))
 
 

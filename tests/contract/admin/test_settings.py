@@ -16,6 +16,8 @@ from fastcms_common.errors import Denied, Invalid
 from fastcms_common.live_settings import LiveSettings
 from tests.contract.admin.conftest import People
 from tests.contract.admin.server import AdminServer, admin_server
+from tests.mongo_server import ONE_WINNER
+from tests.storages import Storage
 
 
 def stub(server: AdminServer) -> Any:
@@ -142,13 +144,13 @@ async def test_changes_outlive_a_restart_and_come_before_the_environment(
 ):
     await change(server, people.root, credentials_per_minute=20)
     environment = {"rate_limit_credentials_per_minute": 5, "rate_limit_requests_per_minute": 7}
-    async with admin_server(server.auth, tmp_path, **environment) as second:
+    async with admin_server(server.auth, tmp_path, server.settings.storage_url, **environment) as second:
         found = await limits(second, people.root)
         assert (found.credentials_per_minute, found.requests_per_minute) == (20, 7)
 
 
 async def test_twenty_changes_at_once_on_two_replicas_are_all_kept(server: AdminServer, people: People, tmp_path: Path):
-    async with admin_server(server.auth, tmp_path) as second:
+    async with admin_server(server.auth, tmp_path, server.settings.storage_url) as second:
         await asyncio.gather(
             *(change((server, second)[n % 2], people.root, credentials_per_minute=n + 1) for n in range(0, 20, 2)),
             *(change((server, second)[n % 2], people.root, requests_per_minute=n + 1) for n in range(1, 20, 2)),

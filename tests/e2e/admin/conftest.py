@@ -38,6 +38,8 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
         "ADMIN_PASSWORD": ADMIN_PASSWORD,
         "TRUSTED_PROXIES": "127.0.0.1",
         "GATEWAY_WORKERS": "2",
+        "RATE_LIMIT_CREDENTIALS_PER_MINUTE": "1000000",
+        "RATE_LIMIT_REQUESTS_PER_MINUTE": "10000000",
     }
     with start_suite(data_dir, **environment) as running:
         yield running
