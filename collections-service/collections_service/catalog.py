@@ -89,6 +89,10 @@ class Snapshot:
         """The collections as they would be with this one in the place of that of the same id."""
         return Snapshot({**self._by_id, collection.id: collection}.values(), {})
 
+    def versions(self) -> dict[str, int]:
+        """The version of each collection, by id."""
+        return {collection.id: collection.version for collection in self._by_id.values()}
+
     def validators(self) -> Mapping[tuple[str, int], Validator]:
         """What is compiled already and still in use."""
         in_use = {(collection.id, collection.version) for collection in self._by_id.values()}
@@ -123,6 +127,15 @@ class Catalog:
         """Reads all collections after everything that was stored before this call."""
         self.forget()
         return await self.reload()
+
+    async def outdated(self) -> bool:
+        """Whether what is remembered is not what is stored; it is then forgotten. What a call that was refused asks
+        before it is refused for good: the announcement of a change may still be on its way."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.versions() == await self._store.versions():
+            return False
+        self.forget()
+        return True
 
     async def _read(self) -> Snapshot:
         changes = self._changes

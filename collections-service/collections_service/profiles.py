@@ -34,7 +34,9 @@ class Profiles:
     async def _find(self, name_or_id: str) -> tuple[Collection, Snapshot]:
         snapshot = await self._catalog.current()
         if snapshot.named(name_or_id) is None and snapshot.with_id(name_or_id) is None:
-            snapshot = await self._catalog.fresh()
+            # It may have been made a moment ago, elsewhere.
+            await self._catalog.outdated()
+            snapshot = await self._catalog.current()
         collection = snapshot.find(name_or_id)
         if collection.type != "auth":
             raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
@@ -33,6 +33,8 @@ from fastcms_common.storage import ALL, NONE, Document, Duplicate, Query, eq, ma
 # How often a change is tried again that others keep getting ahead of.
 _ATTEMPTS = 20
 PER_PAGE = 20
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,18 @@ class Records:
     async def open(self, name: str, method: str, query: Mapping[str, str]) -> tuple[Collection, Session]:
         """The collection of a path and the call about it. NotFound."""
         snapshot = await self._catalog.current()
-        if snapshot.named(name) is None and snapshot.with_id(name) is None:
-            # It may have been made a moment ago, elsewhere.
-            snapshot = await self._catalog.fresh()
         collection = snapshot.find(name)
         await self._store.ensure_table(collection)
         return collection, Session(self._store, snapshot, method, query, current().caller)
+
+    async def with_schema(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Makes the call, and again where it was refused by a schema that is no longer the stored one."""
+        try:
+            return await call()
+        except (Invalid, NotFound):
+            if not await self._catalog.outdated():
+                raise
+        return await call()
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

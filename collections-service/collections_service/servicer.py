@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc.aio
@@ -103,12 +103,13 @@ class RecordsServicer(RecordsServiceServicer):
         self._transfers = transfers
 
     async def CreateRecord(self, request: records_pb2.CreateRecordRequest, context: Context) -> HttpBody:
-        collection, session = await self._open(request.collection, "POST", request.query)
-        answer = await self._records.create(collection, session, request.body.data, _shown(request))
-        return _body(answer, context)
+        async def work() -> Answer:
+            opened = await self._open(request.collection, "POST", request.query)
+            return await self._records.create(*opened, request.body.data, _shown(request))
+
+        return _body(await self._records.with_schema(work), context)
 
     async def ListRecords(self, request: records_pb2.ListRecordsRequest, context: Context) -> HttpBody:
-        collection, session = await self._open(request.collection, "GET", request.query)
         asked = Listing(
             page=request.page if request.HasField("page") else 1,
             per_page=request.per_page if request.HasField("per_page") else PER_PAGE,
@@ -117,39 +118,53 @@ class RecordsServicer(RecordsServiceServicer):
             skip_total=request.skip_total,
             cursor=request.cursor,
         )
-        return _body(await self._records.list(collection, session, asked, _shown(request)), context)
+
+        async def work() -> Answer:
+            opened = await self._open(request.collection, "GET", request.query)
+            return await self._records.list(*opened, asked, _shown(request))
+
+        return _body(await self._records.with_schema(work), context)
 
     async def GetRecord(self, request: records_pb2.GetRecordRequest, context: Context) -> HttpBody:
-        collection, session = await self._open(request.collection, "GET", request.query)
-        return _body(await self._records.get(collection, session, request.id, _shown(request)), context)
+        async def work() -> Answer:
+            opened = await self._open(request.collection, "GET", request.query)
+            return await self._records.get(*opened, request.id, _shown(request))
+
+        return _body(await self._records.with_schema(work), context)
 
     async def UpdateRecord(self, request: records_pb2.UpdateRecordRequest, context: Context) -> HttpBody:
-        collection, session = await self._open(request.collection, "PATCH", request.query)
-        answer = await self._records.change(
-            collection, session, request.id, request.body.data, request.if_match, _shown(request)
-        )
-        return _body(answer, context)
+        async def work() -> Answer:
+            opened = await self._open(request.collection, "PATCH", request.query)
+            return await self._records.change(*opened, request.id, request.body.data, request.if_match, _shown(request))
+
+        return _body(await self._records.with_schema(work), context)
 
     async def DeleteRecord(self, request: records_pb2.DeleteRecordRequest, context: Context) -> Empty:
-        collection, session = await self._open(request.collection, "DELETE", request.query)
-        await self._records.delete(collection, session, request.id, request.if_match)
+        async def work() -> None:
+            opened = await self._open(request.collection, "DELETE", request.query)
+            await self._records.delete(*opened, request.id, request.if_match)
+
+        await self._records.with_schema(work)
         return Empty()
 
     async def BatchCreateRecords(self, request: records_pb2.BatchCreateRecordsRequest, context: Context) -> HttpBody:
-        opened = await self._open(request.collection, "POST", request.query)
-        return _json(await self._bulk.create(*opened, request.body.data, atomic=request.atomic))
+        return await self._many(request, "POST", self._bulk.create)
 
     async def BulkUpdateRecords(self, request: records_pb2.BulkUpdateRecordsRequest, context: Context) -> HttpBody:
-        opened = await self._open(request.collection, "PATCH", request.query)
-        return _json(await self._bulk.update(*opened, request.body.data, atomic=request.atomic))
+        return await self._many(request, "PATCH", self._bulk.update)
 
     async def BulkDeleteRecords(self, request: records_pb2.BulkDeleteRecordsRequest, context: Context) -> HttpBody:
-        opened = await self._open(request.collection, "DELETE", request.query)
-        return _json(await self._bulk.delete(*opened, request.body.data, atomic=request.atomic))
+        return await self._many(request, "DELETE", self._bulk.delete)
 
     async def UpsertRecords(self, request: records_pb2.UpsertRecordsRequest, context: Context) -> HttpBody:
-        opened = await self._open(request.collection, "POST", request.query)
-        return _json(await self._bulk.upsert(*opened, request.body.data, atomic=request.atomic))
+        return await self._many(request, "POST", self._bulk.upsert)
+
+    async def _many(self, request: Any, method: str, work: Callable[..., Awaitable[Any]]) -> HttpBody:
+        async def call() -> Any:
+            opened = await self._open(request.collection, method, request.query)
+            return await work(*opened, request.body.data, atomic=request.atomic)
+
+        return _json(await self._records.with_schema(call))
 
     async def ExportRecords(
         self, request: records_pb2.ExportRecordsRequest, context: Context

@@ -45,6 +45,11 @@ class CollectionStore:
         """All of them, by name."""
         return [from_document(doc) for doc in await self._store.find(_COLLECTIONS.name, sort=[("name", 1)])]
 
+    async def versions(self) -> dict[str, int]:
+        """The version of each collection, by id."""
+        found = await self._store.find(_COLLECTIONS.name, fields=("version",))
+        return {doc[ID]: doc["version"] for doc in found}
+
     async def insert_collection(self, collection: Collection) -> None:
         """Duplicate where the name is taken."""
         await self._store.insert(_COLLECTIONS.name, to_document(collection))

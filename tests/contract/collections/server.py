@@ -27,6 +27,7 @@ from fastcms_common import context
 from fastcms_common.audit import EVENT_FIELD
 from fastcms_common.channels import open_channel
 from fastcms_common.context import Caller, RequestContext
+from fastcms_common.errors import Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
 from fastcms_common.redis_keys import AUDIT_EVENTS, COLLECTION_EVENTS
@@ -62,6 +63,17 @@ class CollectionsServer:
     async def service(self) -> str:
         """A token of another service."""
         return await self.keys.token(self.redis, "service:auth-service", role="service")
+
+    async def until_keys_are_there(self) -> None:
+        """Returns once the service has fetched the key set that it verifies tokens with."""
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await self.call(self.collections.ListCollections, collections_pb2.ListCollectionsRequest())
+                except Unavailable:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
 
     # -- collections ----------------------------------------------------------------------------------------------
 
@@ -187,6 +199,7 @@ async def collections_server(
         if task.done():
             task.result()
         assert ready.done(), "collections-service does not answer"
+        await server.until_keys_are_there()
         yield server
     finally:
         await server.channel.close()

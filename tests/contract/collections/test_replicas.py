@@ -1,0 +1,96 @@
+"""Two replicas on one database: what one changes, the other knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from collections_service.catalog import Catalog
+from fastcms_common.errors import Denied, NotFound
+from tests.contract.collections.keys import Keys, serving
+from tests.contract.collections.server import CollectionsServer, collections_server
+from tests.storages import Storage
+
+Pair = tuple[CollectionsServer, CollectionsServer]
+
+
+@pytest.fixture
+async def replicas(storage: Storage, redis_url: str) -> AsyncIterator[Pair]:
+    keys = Keys()
+    async with (
+        serving(keys) as address,
+        collections_server(keys, address, redis_url, storage.url) as one,
+        collections_server(keys, address, redis_url, storage.url) as other,
+    ):
+        yield one, other
+
+
+async def test_a_change_is_known_to_the_other_replica_at_once(replicas: Pair) -> None:
+    one, other = replicas
+    made = await one.open("posts", "title")
+    await other.add("posts", title="t")
+    for number in range(10):
+        field = f"more{number}"
+        await one.change(made.id, schema=["title", field])
+        await other.add("posts", title="t", **{field: "x"})
+    await one.change(made.id, name="articles")
+    assert (await other.list("articles"))["total"] == 11
+    with pytest.raises(NotFound):
+        await other.list("posts")
+    await one.drop(made.id)
+    with pytest.raises(NotFound):
+        await other.list("articles")
+
+
+async def test_a_rule_that_is_closed_is_closed_everywhere_within_a_tenth_of_a_second(replicas: Pair) -> None:
+    one, other = replicas
+    made = await one.open("posts", "title")
+    user = await one.user()
+    for _ in range(5):
+        await one.change(made.id, list_rule="")
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    await other.list("posts", bearer=user)
+                except Denied:
+                    continue
+                break
+        await one.change(made.id, list_rule=None)
+        closed = asyncio.get_running_loop().time()
+        while True:
+            try:
+                await other.list("posts", bearer=user)
+            except Denied:
+                break
+            assert asyncio.get_running_loop().time() - closed < 0.1
+
+
+async def test_a_refusal_by_a_stale_schema_is_looked_at_again(replicas: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = replicas
+    made = await one.open("posts", "title")
+    await other.list("posts")
+
+    async def unheard(self: Catalog, collection_id: str) -> None:
+        self.forget()
+
+    # The announcement is lost: only the refusal itself can tell the other replica that its schema is old.
+    monkeypatch.setattr(Catalog, "announce", unheard)
+    await one.change(made.id, schema=["title", "more"])
+    assert (await other.add("posts", more="x"))["data"] == {"title": None, "more": "x"}
+
+
+async def test_of_two_changes_at_once_none_is_lost(replicas: Pair) -> None:
+    one, other = replicas
+    made = await one.open("posts", "title")
+    results = await asyncio.gather(
+        one.change(made.id, list_rule="title = 'a'"),
+        other.change(made.id, view_rule="title = 'b'"),
+        return_exceptions=True,
+    )
+    kept = await one.change(made.id, name="posts")
+    for result, name, rule in zip(results, ("list_rule", "view_rule"), ("title = 'a'", "title = 'b'"), strict=True):
+        # One that came too late was told so.
+        assert getattr(kept, name) == (rule if not isinstance(result, Exception) else "")
+    assert not all(isinstance(result, Exception) for result in results)
