@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from google.api.httpbody_pb2 import HttpBody
@@ -168,7 +169,8 @@ class KeysServicer(keys_pb2_grpc.KeysServiceServicer):
     async def RotateSigningKeys(
         self, request: keys_pb2.RotateSigningKeysRequest, context: Any
     ) -> keys_pb2.RotateSigningKeysResponse:
-        kid, withdrawn = await self._jobs.rotate_keys(request.fencing_token)
+        older_than = timedelta(seconds=request.older_than)
+        kid, withdrawn = await self._jobs.rotate_keys(request.fencing_token, older_than)
         return keys_pb2.RotateSigningKeysResponse(kid=kid, withdrawn=withdrawn)
 
     async def IssueServiceToken(

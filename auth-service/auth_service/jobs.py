@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from auth_service.keys import SigningKeys
 from auth_service.mails import Mails
 from auth_service.reconciliation import Reconciled, Reconciliation
@@ -38,10 +40,10 @@ class Jobs:
         await self._pass("send_pending_mail", fence)
         return await self._mails.send_due()
 
-    async def rotate_keys(self, fence: int) -> tuple[str, int]:
-        """Makes the next signing key; the newest kid, and how many keys were withdrawn."""
+    async def rotate_keys(self, fence: int, older_than: timedelta) -> tuple[str, int]:
+        """Makes the next signing key where the newest is old enough; its kid, and how many keys were withdrawn."""
         await self._pass("rotate_signing_keys", fence)
-        return await self._keys.rotate()
+        return await self._keys.rotate(older_than)
 
     async def _pass(self, job: str, fence: int) -> None:
         if not await self._store.pass_fence(job, fence):

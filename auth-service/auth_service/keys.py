@@ -75,12 +75,13 @@ class SigningKeys:
         headers = {"kid": key.kid, "typ": TOKEN_TYPE}
         return jwt.encode(claims, self._signers[key.kid], algorithm=ALGORITHM, headers=headers)
 
-    async def rotate(self) -> tuple[str, int]:
-        """Makes the next key and withdraws those that no live token can need; the new kid and how many went."""
+    async def rotate(self, older_than: timedelta = timedelta(0)) -> tuple[str, int]:
+        """Makes the next key where the newest has been in use for `older_than`, and withdraws those that no live token
+        can need; the newest kid and how many went."""
         await self.load()
         now = times.now()
         newest = self._keys[-1]
-        if newest.active_from <= times.to_text(now):
+        if newest.active_from <= times.to_text(now - older_than):
             following = self._new_key(int(newest.id) + 1, times.to_text(now + _PUBLISHED_BEFORE))
             await self._store.add_signing_key(following)
         withdrawn = 0

@@ -13,8 +13,10 @@ from typing import Any
 import grpc.aio
 
 from fastcms.admin.v1 import audit_pb2, audit_pb2_grpc, ip_rules_pb2, ip_rules_pb2_grpc
-from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc
+from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc, keys_pb2, keys_pb2_grpc
 
+# Seconds after which a signing key gets a successor: 30 days.
+_KEY_AGE = 30 * 86400
 # Seconds that the owner of a task has for it. Its lease is renewed meanwhile.
 DEADLINE = 600.0
 
@@ -79,3 +81,32 @@ async def cleanup_audit_logs(services: Services, fencing_token: int) -> dict[str
         audit_pb2.DeleteOldAuditEventsRequest(fencing_token=fencing_token), timeout=DEADLINE
     )
     return {"deleted": answer.deleted}
+
+
+@_task("5m", "Finishes or undoes what a crash has left between accounts and their profiles.")
+async def reconcile_identities(services: Services, fencing_token: int) -> dict[str, Any]:
+    identities = identities_pb2_grpc.IdentitiesServiceStub(services.auth)
+    answer = await identities.ReconcileIdentities(
+        identities_pb2.ReconcileIdentitiesRequest(fencing_token=fencing_token), timeout=DEADLINE
+    )
+    return {"undone": answer.undone, "removed": answer.removed, "updated": answer.updated}
+
+
+@_task(
+    "24h", "Makes a new signing key when the newest is 30 days old, and withdraws those that nothing needs any more."
+)
+async def rotate_signing_keys(services: Services, fencing_token: int) -> dict[str, Any]:
+    keys = keys_pb2_grpc.KeysServiceStub(services.auth)
+    answer = await keys.RotateSigningKeys(
+        keys_pb2.RotateSigningKeysRequest(fencing_token=fencing_token, older_than=_KEY_AGE), timeout=DEADLINE
+    )
+    return {"kid": answer.kid, "withdrawn": answer.withdrawn}
+
+
+@_task("1m", "Sends mail that could not be sent when it was written.")
+async def send_pending_mail(services: Services, fencing_token: int) -> dict[str, Any]:
+    identities = identities_pb2_grpc.IdentitiesServiceStub(services.auth)
+    answer = await identities.SendPendingMail(
+        identities_pb2.SendPendingMailRequest(fencing_token=fencing_token), timeout=DEADLINE
+    )
+    return {"sent": answer.sent, "failed": answer.failed}

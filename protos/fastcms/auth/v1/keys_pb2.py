@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61stcms/auth/v1/keys.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x12\n\x10GetKeySetRequest\"_\n\x18IssueServiceTokenRequest\x12\x17\n\x07service\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\x12\x17\n\x05proof\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01\"E\n\x19IssueServiceTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\nexpires_in\x18\x02 \x01(\x05\"1\n\x18RotateSigningKeysRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\";\n\x19RotateSigningKeysResponse\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x11\n\twithdrawn\x18\x02 \x01(\x05\x32\xe1\x02\n\x0bKeysService\x12j\n\tGetKeySet\x12!.fastcms.auth.v1.GetKeySetRequest\x1a\x14.google.api.HttpBody\"$\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12r\n\x11RotateSigningKeys\x12).fastcms.auth.v1.RotateSigningKeysRequest\x1a*.fastcms.auth.v1.RotateSigningKeysResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12r\n\x11IssueServiceToken\x12).fastcms.auth.v1.IssueServiceTokenRequest\x1a*.fastcms.auth.v1.IssueServiceTokenResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61stcms/auth/v1/keys.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x12\n\x10GetKeySetRequest\"_\n\x18IssueServiceTokenRequest\x12\x17\n\x07service\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\x12\x17\n\x05proof\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01\"E\n\x19IssueServiceTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\nexpires_in\x18\x02 \x01(\x05\"E\n\x18RotateSigningKeysRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\x12\x12\n\nolder_than\x18\x02 \x01(\x03\";\n\x19RotateSigningKeysResponse\x12\x0b\n\x03kid\x18\x01 \x01(\t\x12\x11\n\twithdrawn\x18\x02 \x01(\x05\x32\xe1\x02\n\x0bKeysService\x12j\n\tGetKeySet\x12!.fastcms.auth.v1.GetKeySetRequest\x1a\x14.google.api.HttpBody\"$\x8a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12r\n\x11RotateSigningKeys\x12).fastcms.auth.v1.RotateSigningKeysRequest\x1a*.fastcms.auth.v1.RotateSigningKeysResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12r\n\x11IssueServiceToken\x12).fastcms.auth.v1.IssueServiceTokenRequest\x1a*.fastcms.auth.v1.IssueServiceTokenResponse\"\x06\x8a\xb5\x18\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,9 +51,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ISSUESERVICETOKENRESPONSE']._serialized_start=254
   _globals['_ISSUESERVICETOKENRESPONSE']._serialized_end=323
   _globals['_ROTATESIGNINGKEYSREQUEST']._serialized_start=325
-  _globals['_ROTATESIGNINGKEYSREQUEST']._serialized_end=374
-  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_start=376
-  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_end=435
-  _globals['_KEYSSERVICE']._serialized_start=438
-  _globals['_KEYSSERVICE']._serialized_end=791
+  _globals['_ROTATESIGNINGKEYSREQUEST']._serialized_end=394
+  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_start=396
+  _globals['_ROTATESIGNINGKEYSRESPONSE']._serialized_end=455
+  _globals['_KEYSSERVICE']._serialized_start=458
+  _globals['_KEYSSERVICE']._serialized_end=811
 # @@protoc_insertion_point(module_scope)

@@ -86,16 +86,20 @@ class RotateSigningKeysRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FENCING_TOKEN_FIELD_NUMBER: _builtins.int
+    OLDER_THAN_FIELD_NUMBER: _builtins.int
     fencing_token: _builtins.int
     """The caller's lease, so that a job that lost it does nothing."""
+    older_than: _builtins.int
+    """Seconds that the newest key must have been in use for; a younger one gets no successor yet."""
     def __init__(
         self,
         *,
         fencing_token: _builtins.int = ...,
+        older_than: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fencing_token", b"fencing_token", "older_than", b"older_than"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

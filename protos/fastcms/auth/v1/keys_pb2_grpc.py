@@ -65,8 +65,8 @@ class KeysServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RotateSigningKeys(self, request, context):
-        """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
-        signs ten minutes later.
+        """Makes the next signing key where the newest is old enough, and withdraws those that no live token can need. The
+        new key is published at once and signs ten minutes later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

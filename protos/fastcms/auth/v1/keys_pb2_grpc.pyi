@@ -37,8 +37,8 @@ class KeysServiceStub:
     GetKeySet: _grpc.UnaryUnaryMultiCallable[_keys_pb2.GetKeySetRequest, _httpbody_pb2.HttpBody]
     """The public keys that verify access tokens (RFC 7517)."""
     RotateSigningKeys: _grpc.UnaryUnaryMultiCallable[_keys_pb2.RotateSigningKeysRequest, _keys_pb2.RotateSigningKeysResponse]
-    """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
-    signs ten minutes later.
+    """Makes the next signing key where the newest is old enough, and withdraws those that no live token can need. The
+    new key is published at once and signs ten minutes later.
     """
     IssueServiceToken: _grpc.UnaryUnaryMultiCallable[_keys_pb2.IssueServiceTokenRequest, _keys_pb2.IssueServiceTokenResponse]
     """Gives a service of the suite a short-lived token for calls that have no caller of their own. Proof is an HMAC over
@@ -53,8 +53,8 @@ class KeysServiceAsyncStub(KeysServiceStub):
     GetKeySet: _aio.UnaryUnaryMultiCallable[_keys_pb2.GetKeySetRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """The public keys that verify access tokens (RFC 7517)."""
     RotateSigningKeys: _aio.UnaryUnaryMultiCallable[_keys_pb2.RotateSigningKeysRequest, _keys_pb2.RotateSigningKeysResponse]  # type: ignore[assignment]
-    """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
-    signs ten minutes later.
+    """Makes the next signing key where the newest is old enough, and withdraws those that no live token can need. The
+    new key is published at once and signs ten minutes later.
     """
     IssueServiceToken: _aio.UnaryUnaryMultiCallable[_keys_pb2.IssueServiceTokenRequest, _keys_pb2.IssueServiceTokenResponse]  # type: ignore[assignment]
     """Gives a service of the suite a short-lived token for calls that have no caller of their own. Proof is an HMAC over
@@ -78,8 +78,8 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_pb2.RotateSigningKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_keys_pb2.RotateSigningKeysResponse, _abc.Awaitable[_keys_pb2.RotateSigningKeysResponse]]:
-        """Makes the next signing key, and withdraws those that no live token can need. The new key is published at once and
-        signs ten minutes later.
+        """Makes the next signing key where the newest is old enough, and withdraws those that no live token can need. The
+        new key is published at once and signs ten minutes later.
         """
 
     @_abc_1.abstractmethod
