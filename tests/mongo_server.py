@@ -41,6 +41,7 @@ FIELD_AGAINST_FIELD = "comparing two fields"
 ALL_OF_AN_ARRAY = "conditions that all elements of an array must meet"
 NESTED_ARRAYS = "arrays within arrays"
 ONE_WINNER = "conditional changes that only one of several callers makes"
+UNIQUE_ON_UPDATE = "naming the index that an update or a new index breaks"
 ODD_KEYS = "keys with quotes, backslashes, blanks or control characters"
 
 
@@ -68,6 +69,7 @@ FERRETDB_1 = Kind(
         ALL_OF_AN_ARRAY: "$elemMatch knows no $ne and no $not",
         NESTED_ARRAYS: "documents with arrays within arrays are refused",
         ONE_WINNER: "findAndModify reads and writes in two steps: of 40 at once that want v = 0, a dozen win",
+        UNIQUE_ON_UPDATE: "only an insert that breaks a unique index is answered with the error code for it",
         ODD_KEYS: "its own JSON breaks on quotes and backslashes in keys, its paths on blanks",
     },
     refusals=("not implemented", "not supported", "path element must not"),

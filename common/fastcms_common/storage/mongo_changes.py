@@ -1,7 +1,8 @@
 """A change as a MongoDB update.
 
-MongoDB's operators take a missing field for 0 or an empty array, but refuse null. What is null in the stored document
-becomes a plain `$set`, under the condition that it is still null when the update is made.
+MongoDB's operators take a missing field for 0 or an empty array, but refuse null; and `$pullAll` refuses some paths
+that lead to no list. What is null in the stored document becomes a plain `$set`, what is no list is left out of
+`$pullAll`, under the condition that this is still so when the update is made.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ from fastcms_common.storage.predicate import at
 from fastcms_common.storage.query import Path
 from fastcms_common.storage.store import Change
 from fastcms_common.storage.values import Document
-
-# `$type` looks into arrays as well.
-_STILL_NULL: tuple[dict[str, Any], ...] = ({"$type": "null"}, {"$not": {"$type": "array"}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +43,28 @@ def update_of(change: Change) -> dict[str, Any]:
 def adapted(change: Change, doc: Document) -> Step:
     """The change as MongoDB takes it for a document as it is now. Invalid where the document does not allow it."""
     after = apply(change, doc)
-    nulls = [path for path in _wanting(change) if _is_null(doc, path)]
-    new = {path: at(after, path) for path in nulls if path not in change.remove}
-    kept = [{path: item for path, item in part.items() if path not in nulls} for part in _parts(change)]
-    inc, push, add_to_set, remove = kept
-    conditions = [{mongo_path(path): condition} for path in nulls for condition in _STILL_NULL]
-    return Step(
-        Change({**change.set, **new}, change.unset, inc, push=push, add_to_set=add_to_set, remove=remove),
-        tuple(conditions),
+    nulls = [path for part in (change.inc, change.push, change.add_to_set) for path in part if _is_null(doc, path)]
+    listless = [path for path in change.remove if not isinstance(at(doc, path), list)]
+    kept = Change(
+        {**change.set, **{path: at(after, path) for path in nulls}},
+        change.unset,
+        _without(change.inc, nulls),
+        push=_without(change.push, nulls),
+        add_to_set=_without(change.add_to_set, nulls),
+        remove=_without(change.remove, listless),
     )
+    still_null = [{mongo_path(path): {"$type": "null"}} for path in nulls]
+    return Step(kept, (*still_null, *map(_no_list, [*nulls, *listless])))
 
 
-def _parts(change: Change) -> tuple[Mapping[Path, Any], ...]:
-    return change.inc, change.push, change.add_to_set, change.remove
+def _without(part: Mapping[Path, Any], paths: list[Path]) -> dict[Path, Any]:
+    return {path: item for path, item in part.items() if path not in paths}
 
 
-def _wanting(change: Change) -> list[Path]:
-    return [path for part in _parts(change) for path in part]
+def _no_list(path: Path) -> dict[str, Any]:
+    """No list is at the path; one on the way to it, through which MongoDB would look, blocks it."""
+    ways = [{mongo_path(path[:end]): {"$type": "array"}} for end in range(1, len(path))]
+    return {"$or": [*ways, {mongo_path(path): {"$not": {"$type": "array"}}}]}
 
 
 def _is_null(doc: Document, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from pymongo import errors
 
 from fastcms_common.errors import TimedOut, TooLarge, Unavailable
-from fastcms_common.storage.mongo_codec import mongo_path
 from fastcms_common.storage.rules import TableRules
 from fastcms_common.storage.store import Duplicate, Index
 
@@ -49,11 +49,14 @@ def translated(rules: TableRules | None = None) -> Iterator[None]:
 
 
 def duplicate(rules: TableRules | None, details: Mapping[str, Any]) -> Duplicate:
-    """What a duplicate key error (code 11000) means: the server names the index by its keys, its name, or both."""
-    keys = list(details.get("keyPattern") or ())
-    message = str(details.get("errmsg", ""))
-    unique = [index for index in rules.indexes if index.unique] if rules else []
-    for index in unique:
-        if keys == [mongo_path(path) for path in index.paths] or f" {index_name(index)} " in f"{message} ":
+    """What a duplicate key error (code 11000) means. MongoDB names the index (`E11000 duplicate key error collection:
+    d.users index: ix_email dup key: …`), be it one that this process's definition has no more. Other servers may not:
+    then `index` is empty."""
+    named = re.search(r" index: (.+?)(?: dup key: |$)", str(details.get("errmsg", "")))
+    name = named.group(1) if named else ""
+    if name == "_id_":
+        return Duplicate("id", ["id"])
+    for index in rules.indexes if rules else ():
+        if index.unique and name == index_name(index):
             return Duplicate(index.name, [".".join(path) for path in index.paths])
-    return Duplicate("id", ["id"])
+    return Duplicate(name.removeprefix("ix_"), [])

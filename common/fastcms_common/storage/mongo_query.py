@@ -97,6 +97,9 @@ class _Compiler:
 
     def _literal(self, field: Field, op: Op, value: Scalar, some: bool) -> Filter:
         """A field against a single literal: `condition` is what one value must meet, or, negated, must not."""
+        if field.path == ID and op == "=" and isinstance(value, str) and not field.lower:
+            # The one form that servers recognise as a read by id.
+            return {"_id": value}
         negated = op in ("!=", "!~")
         condition = _condition("=" if op == "!=" else "~" if op == "!~" else op, value, lower=field.lower)
         path = mongo_path(field.path)
@@ -122,6 +125,8 @@ class _Compiler:
             raise AssertionError("simplify leaves no length beside anything but a number")
         first, last = _lengths(op, number)
         last = min(last, 1 if path in self._scalars else MAX_LENGTH)
+        if first > last:
+            return NO_DOCUMENT
         if last > COUNTED_ONE_BY_ONE:
             return {"$expr": expressions.length_within(path, first, last, self._scalars)}
         at = mongo_path(path)

@@ -20,7 +20,8 @@ from fastcms_common.storage.mongo_codec import decode, encode
 from fastcms_common.storage.mongo_errors import DUPLICATE_KEY, Refused, duplicate, translated
 from fastcms_common.storage.mongo_query import Filter, filter_of
 from fastcms_common.storage.mongo_search import Collection, Search
-from fastcms_common.storage.query import ALL, Query
+from fastcms_common.storage.predicate import at
+from fastcms_common.storage.query import ALL, And, Query, eq, ne
 from fastcms_common.storage.rules import TableRules
 from fastcms_common.storage.store import After, Change, Duplicate, Sort, Store, Table, both, by_id, known_table
 from fastcms_common.storage.values import Document, check_size
@@ -148,8 +149,11 @@ class MongoStore(Store):
     async def insert(self, table: str, doc: Mapping[str, Any]) -> None:
         rules = self._rules(table)
         stored = _stored(rules.document(doc))
-        with translated(rules):
-            await self._collection(rules).insert_one(stored)
+        try:
+            with translated(rules):
+                await self._collection(rules).insert_one(stored)
+        except Duplicate as error:
+            raise await self._named(rules, stored, error) from error
 
     async def insert_many(self, table: str, docs: Sequence[Mapping[str, Any]]) -> list[Duplicate | None]:
         rules = self._rules(table)
@@ -162,7 +166,8 @@ class MongoStore(Store):
                 await self._collection(rules).insert_many(stored, ordered=False)
             except BulkWriteError as error:
                 for refusal in _refusals(error):
-                    outcomes[refusal["index"]] = duplicate(rules, refusal)
+                    place = refusal["index"]
+                    outcomes[place] = await self._named(rules, stored[place], duplicate(rules, refusal))
         return outcomes
 
     async def update(
@@ -181,7 +186,7 @@ class MongoStore(Store):
         self, rules: TableRules, id: str, change: Change, where: Query, returning: Literal["after", "before"]
     ) -> Document | None:
         collection, condition = self._collection(rules), filter_of(both(by_id(id), where), rules.scalars)
-        step = Step(change)
+        step, refused = Step(change), None
         for _ in range(TRIES):
             try:
                 with translated(rules):
@@ -191,7 +196,9 @@ class MongoStore(Store):
                     present = await collection.find_one(condition)
                 if present is None:
                     return None
-                step = adapted(change, decode(present))
+                if present == refused:
+                    raise
+                step, refused = adapted(change, decode(present)), present
                 continue
             if stored is not None or not step.conditions:
                 return None if stored is None else decode(stored)
@@ -224,8 +231,9 @@ class MongoStore(Store):
             try:
                 result = await collection.replace_one({"_id": stored["_id"]}, stored, upsert=True)
             except DuplicateKeyError as error:
-                if duplicate(rules, error.details or {}).index != "id":
-                    raise
+                broken = await self._named(rules, stored, duplicate(rules, error.details or {}))
+                if broken.index != "id":
+                    raise broken from error
                 # Two upserts of one new id: MongoDB lets both insert, and one of them lose. By now it is there.
                 result = await collection.replace_one({"_id": stored["_id"]}, stored, upsert=True)
         return result.upserted_id is not None
@@ -257,9 +265,24 @@ class MongoStore(Store):
     def _collection(self, rules: TableRules) -> Collection:
         return self._db[rules.name]
 
+    async def _named(self, rules: TableRules, stored: Mapping[str, Any], error: Duplicate) -> Duplicate:
+        """The error with the name of the index, looked for where the server does not say it."""
+        if error.index:
+            return error
+        doc = decode(stored)
+        for index in rules.indexes:
+            values = [at(doc, path) for path in index.paths]
+            if index.unique and None not in values:
+                same = And(*(eq(path, value) for path, value in zip(index.paths, values, strict=True)))
+                others = And(same, ne("id", doc["id"]))
+                if await self._collection(rules).find_one(filter_of(others, rules.scalars), {"_id": 1}):
+                    return Duplicate(index.name, [".".join(path) for path in index.paths])
+        return Duplicate("id", ["id"])
+
     async def _get_all(self, table: str, ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        wanted: Filter = {"_id": ids[0] if len(ids) == 1 else {"$in": list(ids)}}
         with translated():
-            stored = await self._db[table].find({"_id": {"$in": list(ids)}}).to_list()
+            stored = await self._db[table].find(wanted).to_list()
         found = {one["_id"]: one for one in stored}
         return [found.get(id) for id in ids]
 

@@ -86,6 +86,13 @@ def column(path: Path) -> str:
     return f'"{name}"'
 
 
+def path_of_column(name: str) -> Path:
+    """The path that a column (its name without quotes) holds the value of."""
+    if name.startswith("#"):
+        return tuple(json.loads(bytes.fromhex(name[1:])))
+    return tuple(name.removeprefix("=").split("."))
+
+
 def value_of(path: Path, scalars: frozenset[Path]) -> str:
     """The value of a path (see above)."""
     if path == ID:

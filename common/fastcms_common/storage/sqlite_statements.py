@@ -85,7 +85,7 @@ def insert(db: apsw.Connection, rules: TableRules, id: str, text: str) -> None:
     try:
         db.execute(f"INSERT INTO {sql.table_name(rules.name)} (id, doc) VALUES (?,?)", (id, text))
     except apsw.ConstraintError as error:
-        _raise_duplicate(rules, error)
+        _raise_duplicate(db, rules, error)
 
 
 def insert_each(db: apsw.Connection, rules: TableRules, rows: Sequence[tuple[str, str]]) -> list[Duplicate | None]:
@@ -180,16 +180,19 @@ def _write(db: apsw.Connection, rules: TableRules, id: str, text: str) -> None:
     try:
         db.execute(f"UPDATE {sql.table_name(rules.name)} SET doc=? WHERE id=?", (text, id))
     except apsw.ConstraintError as error:
-        _raise_duplicate(rules, error)
+        _raise_duplicate(db, rules, error)
 
 
-def _raise_duplicate(rules: TableRules, error: apsw.ConstraintError) -> NoReturn:
-    """SQLite names the columns: `UNIQUE constraint failed: users.=email`."""
+def _raise_duplicate(db: apsw.Connection, rules: TableRules, error: apsw.ConstraintError) -> NoReturn:
+    """SQLite names the columns: `UNIQUE constraint failed: users.=email`. The index may be one that was pruned by this
+    process's definition and not yet by anyone from the database."""
     message = str(error)
-    for index in rules.indexes:
-        columns = ", ".join(f"{rules.name}.{sql.value_of(path, rules.scalars).strip(chr(34))}" for path in index.paths)
-        if index.unique and message.endswith(f": {columns}"):
-            raise Duplicate(index.name, [".".join(path) for path in index.paths]) from error
     if message.endswith(f": {rules.name}.id"):
         raise Duplicate("id", ["id"]) from error
+    query = "SELECT name FROM pragma_index_list(?) WHERE \"unique\" AND origin='c'"
+    for (name,) in _rows(db, query, (rules.name,)):
+        columns = [row[0] for row in _rows(db, "SELECT name FROM pragma_index_info(?) ORDER BY seqno", (name,))]
+        if message.endswith(": " + ", ".join(f"{rules.name}.{column}" for column in columns)):
+            index = str(name).removeprefix(f"{rules.name}.")
+            raise Duplicate(index, [".".join(sql.path_of_column(column)) for column in columns]) from error
     raise error
