@@ -21,10 +21,13 @@ from admin_service.servicer import AdminServicer
 from admin_service.settings_categories import categories
 from admin_service.settings_servicer import SettingsServicer
 from admin_service.store import AdminStore
+from admin_service.users_servicer import UsersServicer
 from fastcms.admin.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
 from fastcms.admin.v1.audit_pb2_grpc import add_AuditServiceServicer_to_server
 from fastcms.admin.v1.ip_rules_pb2_grpc import add_IpRulesServiceServicer_to_server
 from fastcms.admin.v1.settings_pb2_grpc import add_SettingsServiceServicer_to_server
+from fastcms.admin.v1.users_pb2_grpc import add_UsersServiceServicer_to_server
+from fastcms.auth.v1.credentials_pb2_grpc import CredentialsServiceStub
 from fastcms.auth.v1.identities_pb2_grpc import IdentitiesServiceStub
 from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
@@ -57,7 +60,7 @@ async def main(settings: Settings) -> None:
     plain = open_channel(settings.auth_service, multiplex=settings.rpc_multiplex)
     tokens = ServiceTokens(NAME, service_key, plain)
     auth = open_channel(settings.auth_service, tokens.get, multiplex=settings.rpc_multiplex)
-    keys, identities = KeysServiceStub(auth), IdentitiesServiceStub(auth)
+    keys, identities, credentials = KeysServiceStub(auth), IdentitiesServiceStub(auth), CredentialsServiceStub(auth)
     sessions = SessionGuard(redis)
 
     async def key_set() -> bytes:
@@ -94,6 +97,7 @@ async def main(settings: Settings) -> None:
                     AuditServicer(AuditEvents(store), trail, checkpoint_key, retention),
                 ),
                 (add_IpRulesServiceServicer_to_server, IpRulesServicer(rules)),
+                (add_UsersServiceServicer_to_server, UsersServicer(identities, credentials, trail)),
                 (add_SettingsServiceServicer_to_server, SettingsServicer(runtime, known)),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fastcms.admin.v1.admin_pb2 import ManagedUser
 from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms.admin.v1.ip_rules_pb2 import IpRule
+from fastcms.admin.v1.users_pb2 import UserSummary
 from fastcms.auth.v1.identities_pb2 import Identity
 from fastcms_common.storage import Document
 from fastcms_common.times import from_text, to_text
@@ -91,6 +92,22 @@ def managed_user(identity: Identity) -> ManagedUser:
         last_login=identity.last_login if identity.HasField("last_login") else None,
         failed_login_attempts=identity.failed_login_attempts,
         locked_until=identity.locked_until if identity.HasField("locked_until") else None,
+    )
+
+
+def user_summary(identity: Identity) -> UserSummary:
+    """An account as it stands in a list."""
+    return UserSummary(
+        id=identity.id,
+        email=identity.email,
+        name=identity.name if identity.HasField("name") else None,
+        role=identity.role,
+        superadmin=identity.superadmin,
+        verified=identity.verified,
+        disabled=identity.disabled,
+        collection=identity.collection,
+        created=identity.created,
+        last_login=identity.last_login if identity.HasField("last_login") else None,
     )
 
 

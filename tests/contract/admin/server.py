@@ -12,7 +12,7 @@ import grpc.aio
 
 from admin_service import __main__ as admin_main
 from admin_service.config import Settings
-from fastcms.admin.v1 import admin_pb2, admin_pb2_grpc, audit_pb2, audit_pb2_grpc, ip_rules_pb2_grpc
+from fastcms.admin.v1 import admin_pb2, admin_pb2_grpc, audit_pb2, audit_pb2_grpc, ip_rules_pb2_grpc, users_pb2_grpc
 from fastcms_common.audit import AuditLog, build_event
 from fastcms_common.channels import open_channel
 from tests.contract.auth.server import AuthServer, key_file
@@ -32,6 +32,7 @@ class AdminServer:
         self.channel: grpc.aio.Channel = open_channel(settings.listen)
         self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
         self.audit = audit_pb2_grpc.AuditServiceStub(self.channel)
+        self.users = users_pb2_grpc.UsersServiceStub(self.channel)
         self.ip_rules = ip_rules_pb2_grpc.IpRulesServiceStub(self.channel)
 
     async def impersonate(self, user_id: str, bearer: str, **more: Any) -> admin_pb2.ImpersonateUserResponse:

@@ -11,6 +11,10 @@ from tests.contract.admin.conftest import People
 from tests.contract.admin.server import USER_EMAIL, AdminServer
 
 
+# Nothing of it is kept by admin-service but the log, which has tests of its own on both engines.
+pytestmark = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
+
+
 async def test_the_answer_is_the_seeds(server: AdminServer, people: People):
     answer = await server.impersonate(people.user_id, people.root, duration=1800)
     assert answer.token_type == "bearer"
