@@ -10,7 +10,6 @@ from fastcms_common.errors import Denied, Invalid, Malformed, NotFound, Unauthen
 from tests.contract.admin.conftest import People
 from tests.contract.admin.server import USER_EMAIL, AdminServer
 
-
 # Nothing of it is kept by admin-service but the log, which has tests of its own on both engines.
 pytestmark = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 
