@@ -12,6 +12,7 @@ from collections_service.config import NAME, Settings
 from collections_service.events import CollectionEvents
 from collections_service.explanations import Explanations
 from collections_service.journal import Journal
+from collections_service.lists import Lists
 from collections_service.profiles import Profiles
 from collections_service.records import Records
 from collections_service.relations import Relations
@@ -52,8 +53,9 @@ async def main(settings: Settings) -> None:
     schemas = Schemas(store, catalog, relations, events, AuditLog(redis))
     journal = Journal(store, catalog, relations, events)
     records = Records(store, catalog, relations, events, journal)
+    lists = Lists(store)
     bulk = Bulk(records, store, journal)
-    transfers = Transfers(records, bulk, store)
+    transfers = Transfers(records, lists, bulk, store)
     profiles = Profiles(store, catalog, relations)
 
     async def key_set() -> bytes:
@@ -71,9 +73,9 @@ async def main(settings: Settings) -> None:
             [
                 (
                     add_CollectionsServiceServicer_to_server,
-                    CollectionsServicer(schemas, Explanations(store, catalog, records)),
+                    CollectionsServicer(schemas, Explanations(store, catalog, lists)),
                 ),
-                (add_RecordsServiceServicer_to_server, RecordsServicer(records, bulk, transfers)),
+                (add_RecordsServiceServicer_to_server, RecordsServicer(records, lists, bulk, transfers)),
                 (add_ProfilesServiceServicer_to_server, ProfilesServicer(profiles)),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), guard),

@@ -8,9 +8,9 @@ from typing import Any
 
 from collections_service.catalog import Catalog, Snapshot
 from collections_service.described import described, index_for, parsed, unindexed
+from collections_service.lists import Lists
 from collections_service.models import Collection, RuleName
 from collections_service.policy import Session
-from collections_service.records import Records
 from collections_service.rules import tree
 from collections_service.rules.combine import conjunction
 from collections_service.rules.compile import Compiler
@@ -37,10 +37,10 @@ class Question:
 class Explanations:
     """Answers questions about rules."""
 
-    def __init__(self, store: CollectionStore, catalog: Catalog, records: Records) -> None:
+    def __init__(self, store: CollectionStore, catalog: Catalog, lists: Lists) -> None:
         self._store = store
         self._catalog = catalog
-        self._records = records
+        self._lists = lists
 
     async def explain(self, name: str, question: Question) -> dict[str, Any]:
         """NotFound for an unknown collection or record, Invalid for an expression that cannot be."""
@@ -52,7 +52,7 @@ class Explanations:
         text = saved if question.expression is None else question.expression.strip()
         expression = self._parse(collection, snapshot, question.rule, text) if text else None
         rule = await self._compiled(collection, session, question.rule, expression, text)
-        filter = await self._records.filter(collection, session, question.filter)
+        filter = await self._lists.filter(collection, session, question.filter)
         query = conjunction([rule, filter])
         index = index_for(query, collection)
         return {

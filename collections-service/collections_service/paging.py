@@ -5,42 +5,84 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from collections_service.models import EMAIL, Collection
+from collections_service.rules.bound import Hop
+from collections_service.rules.types import MAX_HOPS, Schemas
 from fastcms_common.errors import FieldError, Invalid
 from fastcms_common.storage import After
 from fastcms_common.storage.values import check_scalar
 
-Order = list[tuple[str, Literal[1, -1]]]
 MAX_KEYS = 8
 
 
-def order_of(collection: Collection, sort: str, *, sees_all: bool) -> Order:
-    """`-created,title` as storage sorts it. Invalid naming a field that cannot be sorted by."""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One field to sort by; `hops` lead to the record that has it."""
+
+    hops: tuple[Hop, ...]
+    path: tuple[str, ...]
+    direction: Literal[1, -1]
+
+
+Order: TypeAlias = list[Key]
+
+
+def order_of(collection: Collection, sort: str, schemas: Schemas, *, sees_all: bool) -> Order:
+    """`-created,author.name` as keys. Invalid naming a field that cannot be sorted by."""
     keys: Order = []
     errors = []
     for item in sort.split(",") if sort.strip() else []:
-        name = item.strip()
-        plain = name.removeprefix("-").removeprefix("+")
-        field = collection.by_name.get(plain)
-        # Order tells about values, so it is given by those fields only that the caller sees of every record.
-        unseen = field is None or (not sees_all and (field.hidden or field is EMAIL))
-        if field is None or unseen:
-            errors.append(FieldError("sort", f"there is no field '{plain[:100]}'"))
-        elif not field.scalar:
-            errors.append(FieldError("sort", f"'{plain}' has no order"))
-        elif any(key == field.id for key, _ in keys):
-            errors.append(FieldError("sort", f"'{plain}' is given twice"))
-        else:
-            keys.append((field.id, -1 if name.startswith("-") else 1))
+        text = item.strip()
+        name = text[1:] if text[:1] in ("-", "+") else text
+        try:
+            hops, path = _path(collection, name, schemas, sees_all)
+        except _Unsortable as error:
+            errors.append(FieldError("sort", str(error)))
+            continue
+        if any((key.hops, key.path) == (hops, path) for key in keys):
+            errors.append(FieldError("sort", f"'{name}' is given twice"))
+        keys.append(Key(hops, path, -1 if text.startswith("-") else 1))
     if len(keys) > MAX_KEYS:
         errors.append(FieldError("sort", f"at most {MAX_KEYS} fields"))
     if errors:
         raise Invalid(errors)
     return keys
+
+
+class _Unsortable(Exception):
+    """Why a name cannot be sorted by."""
+
+
+def _path(
+    collection: Collection, name: str, schemas: Schemas, sees_all: bool
+) -> tuple[tuple[Hop, ...], tuple[str, ...]]:
+    unknown = _Unsortable(f"there is no field '{name[:100]}'")
+    *relations, last = name.split(".")
+    if len(relations) > MAX_HOPS:
+        raise _Unsortable(f"'{name[:100]}' goes along more than {MAX_HOPS} relations")
+    here = collection
+    hops: list[Hop] = []
+    for step in relations:
+        field = here.by_name.get(step)
+        target = schemas.with_id(field.collection) if field is not None and field.collection else None
+        if field is None or target is None or (field.hidden and not sees_all):
+            raise unknown
+        if field.many:
+            raise _Unsortable(f"'{name}' has no order, since '{step}' points to many")
+        hops.append(Hop(field, target))
+        here = target
+    field = here.by_name.get(last)
+    # Order tells about values, so it is given by those fields only that the caller sees of every record.
+    if field is None or (not sees_all and (field.hidden or field is EMAIL)):
+        raise unknown
+    if not field.scalar:
+        raise _Unsortable(f"'{name}' has no order")
+    return tuple(hops), (field.id,)
 
 
 def cursor_of(position: After, collection: Collection, order: Order) -> str:
@@ -66,4 +108,5 @@ def position_of(cursor: str, collection: Collection, order: Order) -> After:
 
 
 def _signature(collection: Collection, order: Order) -> str:
-    return hashlib.sha256(repr((collection.id, order)).encode()).hexdigest()[:12]
+    names = [([hop.field.id for hop in key.hops], key.path, key.direction) for key in order]
+    return hashlib.sha256(repr((collection.id, names)).encode()).hexdigest()[:12]

@@ -3,66 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from collections_service.answers import Answer, Rendering, Shown
 from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
-from collections_service.expansion import Expansion
 from collections_service.journal import Journal, revision_of
 from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection
-from collections_service.paging import cursor_of, order_of, position_of
 from collections_service.patches import step_of
 from collections_service.policy import Session, not_found
 from collections_service.preconditions import if_match, require
 from collections_service.relations import Relations, new_revision
-from collections_service.rendering import View, view
 from collections_service.rules.combine import conjunction
-from collections_service.rules.compile import Compiler
-from collections_service.rules.errors import ExpressionError, invalid
-from collections_service.rules.parser import parse
-from collections_service.rules.types import Scope, check
 from collections_service.store import CollectionStore
 from collections_service.validation import NewRecord, Patch
 from fastcms_common import times
 from fastcms_common.context import current
 from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, NotFound
 from fastcms_common.ids import new_id
-from fastcms_common.storage import ALL, NONE, Document, Duplicate, Query, eq, matches, position
+from fastcms_common.storage import ALL, Document, Duplicate, eq, matches
 
 # How often a change is tried again that others keep getting ahead of.
 _ATTEMPTS = 20
-PER_PAGE = 20
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a caller may choose about an answer: `expand` and `fields` as they came."""
-
-    expand: str = ""
-    fields: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a list is asked for."""
-
-    page: int = 1
-    per_page: int = PER_PAGE
-    filter: str = ""
-    sort: str = ""
-    skip_total: bool = False
-    cursor: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A record for JSON, with its ETag where it stands for nothing but the record."""
-
-    body: Any
-    etag: str | None = None
 
 
 class Records:
@@ -102,12 +65,11 @@ class Records:
 
     async def get(self, collection: Collection, session: Session, id: str, shown: Shown) -> Answer:
         """One record. NotFound where there is none, and where the caller may not view it."""
-        looks = self._view(collection, session, shown)
-        expansion = Expansion(session, collection, shown.expand)
+        rendering = Rendering(collection, session, shown)
         doc = await self._visible(collection, session, id)
         if doc is None:
             raise not_found()
-        return await self._answer(looks, expansion, doc)
+        return await rendering.one(doc)
 
     async def _visible(self, collection: Collection, session: Session, id: str) -> Document | None:
         """The record, if the caller may view it: the rule is held against the very document that is answered."""
@@ -116,83 +78,11 @@ class Records:
             return doc
         return doc if matches(await session.allowed(collection, "view", [doc]), doc) else None
 
-    def _view(self, collection: Collection, session: Session, shown: Shown) -> View:
-        return view(collection, session.caller, session.sees_all, shown.fields)
-
-    @staticmethod
-    async def _answer(looks: View, expansion: Expansion, doc: Document) -> Answer:
-        if expansion.empty:
-            return Answer(looks.shown(doc), looks.etag(doc))
-        (expand,) = await expansion.of([doc])
-        return Answer(looks.shown(doc, expand))
-
-    async def list(self, collection: Collection, session: Session, asked: Listing, shown: Shown) -> Answer:
-        """One page of the records that the caller may list and that match the filter."""
-        looks = self._view(collection, session, shown)
-        expansion = Expansion(session, collection, shown.expand)
-        order = order_of(collection, asked.sort, sees_all=session.sees_all)
-        after = position_of(asked.cursor, collection, order) if asked.cursor else None
-        if after is not None and asked.page != 1:
-            raise Invalid.field("page", "does not go with a cursor")
-        where = await self.listable(collection, session, asked)
-        offset = (asked.page - 1) * asked.per_page
-        docs: list[Document] = []
-        if where != NONE:
-            docs = await self._store.find(
-                collection, where, sort=order, limit=asked.per_page + 1, offset=offset, after=after
-            )
-        more, docs = len(docs) > asked.per_page, docs[: asked.per_page]
-        total = None
-        if not asked.skip_total and after is None:
-            # The last page tells the total by itself.
-            known = not more and (docs or offset == 0)
-            total = offset + len(docs) if known else await self._count(collection, where)
-        expansions = [None] * len(docs) if expansion.empty else await expansion.of(docs)
-        return Answer(
-            {
-                "items": [looks.shown(doc, expand) for doc, expand in zip(docs, expansions, strict=True)],
-                "total": total,
-                "page": asked.page,
-                "per_page": asked.per_page,
-                "total_pages": None if total is None else -(-total // asked.per_page),
-                "next_cursor": cursor_of(position(docs[-1], order), collection, order) if more else None,
-            }
-        )
-
-    async def listable(self, collection: Collection, session: Session, asked: Listing) -> Query:
-        """The records that the caller may list and that match the filter. Invalid, Denied."""
-        if session.closed(collection, "list"):
-            session.refuse()
-        rule = await session.allowed(collection, "list")
-        return conjunction([rule, await self.filter(collection, session, asked.filter)])
-
-    async def _count(self, collection: Collection, where: Query) -> int:
-        return 0 if where == NONE else await self._store.count(collection, where)
-
-    @staticmethod
-    async def filter(collection: Collection, session: Session, text: str) -> Query:
-        """A caller's own filter, which sees no more than the caller does. Invalid."""
-        if not text.strip():
-            return ALL
-        scope = Scope(
-            collection,
-            session.snapshot,
-            None,
-            sees_hidden=session.sees_all,
-            other_collections=session.sees_all,
-        )
-        try:
-            bound = check(parse(text), scope)
-        except ExpressionError as error:
-            raise invalid("filter", text, error, "FILTER_INVALID") from None
-        return await Compiler(session.request, masked=not session.sees_all).query(bound)
-
     # -- creating ---------------------------------------------------------------------------------------------------
 
     async def create(self, collection: Collection, session: Session, body: bytes, shown: Shown) -> Answer:
         """A new record from a body. Invalid, Denied, Conflict."""
-        looks = self._view(collection, session, shown)
-        expansion = Expansion(session, collection, shown.expand)
+        rendering = Rendering(collection, session, shown)
         self.check_creatable(collection, session)
         new = session.snapshot.validator(collection).new_record(body)
         doc = self.document(collection, new)
@@ -201,7 +91,7 @@ class Records:
             await self._store.insert(collection, doc)
         except Duplicate as error:
             raise taken(collection, error) from None
-        return await self._answer(looks, expansion, doc)
+        return await rendering.one(doc)
 
     @staticmethod
     def check_creatable(collection: Collection, session: Session) -> None:
@@ -239,11 +129,10 @@ class Records:
         self, collection: Collection, session: Session, id: str, body: bytes, header: str, shown: Shown
     ) -> Answer:
         """The record after the change. Invalid, NotFound, Denied, Stale, Conflict."""
-        looks = self._view(collection, session, shown)
-        expansion = Expansion(session, collection, shown.expand)
+        rendering = Rendering(collection, session, shown)
         patch = session.snapshot.validator(collection).patch(body)
         doc = await self.apply(collection, session, id, patch, header)
-        return await self._answer(looks, expansion, doc)
+        return await rendering.one(doc)
 
     async def apply(
         self,
@@ -392,6 +281,3 @@ def renamed(collection: Collection, error: Invalid, prefix: str = "data.") -> In
         key, dot, rest = one.field.partition(".")
         fields.append(FieldError(f"{prefix}{names[key]}{dot}{rest}" if key in names else one.field, one.message))
     return Invalid(fields, detail=error.detail, reason=error.reason)
-
-
-__all__ = ["Answer", "Listing", "Records", "Shown", "renamed", "taken"]

@@ -9,13 +9,15 @@ import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.empty_pb2 import Empty
 
+from collections_service.answers import Answer, Shown
 from collections_service.bulk import Bulk
 from collections_service.explanations import Explanations, Question
+from collections_service.lists import PER_PAGE, Listing, Lists
 from collections_service.messages import change_draft, collection_message, create_draft
 from collections_service.models import RULES, Collection
 from collections_service.policy import Session
 from collections_service.profiles import Profiles
-from collections_service.records import PER_PAGE, Answer, Listing, Records, Shown
+from collections_service.records import Records
 from collections_service.rendering import to_json
 from collections_service.schemas import Schemas
 from collections_service.transfers import MEDIA_TYPES, Format, Transfers, format_of
@@ -97,7 +99,8 @@ class CollectionsServicer(CollectionsServiceServicer):
 class RecordsServicer(RecordsServiceServicer):
     """`fastcms.collections.v1.RecordsService`."""
 
-    def __init__(self, records: Records, bulk: Bulk, transfers: Transfers) -> None:
+    def __init__(self, records: Records, lists: Lists, bulk: Bulk, transfers: Transfers) -> None:
+        self._lists = lists
         self._records = records
         self._bulk = bulk
         self._transfers = transfers
@@ -121,7 +124,7 @@ class RecordsServicer(RecordsServiceServicer):
 
         async def work() -> Answer:
             opened = await self._open(request.collection, "GET", request.query)
-            return await self._records.list(*opened, asked, _shown(request))
+            return await self._lists.page(*opened, asked, _shown(request))
 
         return _body(await self._records.with_schema(work), context)
 

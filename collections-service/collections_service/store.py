@@ -102,8 +102,11 @@ class CollectionStore:
         limit: int | None = None,
         offset: int = 0,
         after: After | None = None,
+        fields: Sequence[str] | None = None,
     ) -> list[Document]:
-        return await self._store.find(collection.table_name, where, sort=sort, limit=limit, offset=offset, after=after)
+        return await self._store.find(
+            collection.table_name, where, sort=sort, limit=limit, offset=offset, after=after, fields=fields
+        )
 
     async def count(self, collection: Collection, where: Query = ALL, limit: int | None = None) -> int:
         await self.ensure_table(collection)

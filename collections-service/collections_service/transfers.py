@@ -13,9 +13,10 @@ from collections_service.bulk import Bulk
 from collections_service.csv_lines import CsvError, CsvReader, cells_of, row_text
 from collections_service.decoding import decode
 from collections_service.errors import item_error
+from collections_service.lists import Listing, Lists
 from collections_service.models import CREATED, ID, UPDATED, Collection, FieldDefinition
 from collections_service.policy import Session
-from collections_service.records import Listing, Records
+from collections_service.records import Records
 from collections_service.rendering import fields_of, to_json, view
 from collections_service.store import CollectionStore
 from fastcms_common.errors import DomainError, FieldError, Invalid, Malformed
@@ -44,14 +45,15 @@ def format_of(content_type: str) -> Format:
 class Transfers:
     """Records out of a collection and into one, as streams."""
 
-    def __init__(self, records: Records, bulk: Bulk, store: CollectionStore) -> None:
+    def __init__(self, records: Records, lists: Lists, bulk: Bulk, store: CollectionStore) -> None:
+        self._lists = lists
         self._records = records
         self._bulk = bulk
         self._store = store
 
     async def export(self, collection: Collection, session: Session, form: Format, filter: str) -> AsyncIterator[bytes]:
         """The records that the caller may list and that match the filter, in the order of their ids."""
-        where = await self._records.listable(collection, session, Listing(filter=filter))
+        where = await self._lists.matching(collection, session, Listing(filter=filter))
         looks = view(collection, session.caller, session.sees_all)
         columns = [one for one in fields_of(collection) if session.sees_all or not one.hidden]
         if form == "csv":

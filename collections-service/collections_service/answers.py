@@ -1,0 +1,51 @@
+"""What a caller may choose about an answer, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from collections_service.expansion import Expansion
+from collections_service.models import Collection
+from collections_service.policy import Session
+from collections_service.rendering import View, view
+from fastcms_common.storage import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a caller may choose about an answer: `expand` and `fields` as they came."""
+
+    expand: str = ""
+    fields: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A record for JSON, with its ETag where it stands for nothing but the record."""
+
+    body: Any
+    etag: str | None = None
+
+
+class Rendering:
+    """How the records of one request are shown. Invalid where `expand` or `fields` name what is not there."""
+
+    def __init__(self, collection: Collection, session: Session, shown: Shown) -> None:
+        self._view: View = view(collection, session.caller, session.sees_all, shown.fields)
+        self._expansion = Expansion(session, collection, shown.expand)
+
+    async def one(self, doc: Document) -> Answer:
+        """A record with its ETag; without one where it shows other records too."""
+        if self._expansion.empty:
+            return Answer(self._view.shown(doc), self._view.etag(doc))
+        (shown,) = await self.many([doc])
+        return Answer(shown)
+
+    async def many(self, docs: Sequence[Document]) -> list[dict[str, Any]]:
+        """Records as JSON."""
+        if self._expansion.empty:
+            return [self._view.shown(doc) for doc in docs]
+        expansions = await self._expansion.of(docs)
+        return [self._view.shown(doc, expand) for doc, expand in zip(docs, expansions, strict=True)]
