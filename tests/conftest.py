@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Tests start processes while gRPC's threads run in this one. Its handlers around fork would stop those threads, and can
+# crash; what is started executes another program at once and needs none of them.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path

@@ -120,11 +120,11 @@ async def serve(
             task.cancel()
         multiplexer.drain()
         await server.stop(settings.drain_seconds)
-        await _end(tasks)
+        await end(tasks)
         log.info("stopped", service=name)
 
 
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancels until all have ended: before Python 3.12 `asyncio.wait_for`, which redis-py waits with, loses a
     cancellation that comes together with what it waits for (python/cpython#86296)."""
     pending = set(tasks)

@@ -19,7 +19,7 @@ from fastcms_common.access import Authenticator
 from fastcms_common.channels import ServiceChannel
 from fastcms_common.live_settings import LiveSettings
 from fastcms_common.redis_connection import connect
-from fastcms_common.serving import READY
+from fastcms_common.serving import READY, end
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.settings import load
 from fastcms_common.tokens import TokenVerifier
@@ -73,9 +73,7 @@ def application() -> Edge:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             for channel in services.values():
                 await channel.close()
             await redis.aclose()
