@@ -24,6 +24,7 @@ from auth_service.mail_transports import Transport, outbox, smtp
 from auth_service.mails import Mails
 from auth_service.master_key import MasterKey
 from auth_service.members import Members
+from auth_service.mfa_servicer import MfaServicer, SettingsServicer
 from auth_service.one_time_codes import OneTimeCodes
 from auth_service.passwords import Passwords
 from auth_service.people import People
@@ -34,12 +35,15 @@ from auth_service.refresh_tokens import RefreshTokens
 from auth_service.second_factors import SecondFactors
 from auth_service.servicer import AuthServicer
 from auth_service.sessions import Sessions
+from auth_service.settings_changes import SettingsChanges
 from auth_service.sign_in import SignIn
 from auth_service.store import AuthStore
 from fastcms.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
 from fastcms.auth.v1.credentials_pb2_grpc import add_CredentialsServiceServicer_to_server
 from fastcms.auth.v1.identities_pb2_grpc import add_IdentitiesServiceServicer_to_server
 from fastcms.auth.v1.keys_pb2_grpc import add_KeysServiceServicer_to_server
+from fastcms.auth.v1.mfa_pb2_grpc import add_MfaServiceServicer_to_server
+from fastcms.auth.v1.settings_pb2_grpc import add_SettingsServiceServicer_to_server
 from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceStub
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
@@ -104,6 +108,7 @@ async def main(settings: Settings) -> None:
     administration = Administration(
         store, realms, accounts, members, sessions, identities, credentials, impersonations, live, audit
     )
+    settings_changes = SettingsChanges(redis, store, live, audit)
     reconciliation = Reconciliation(redis, store, members, profiles, sessions, audit)
     jobs = Jobs(store, sessions, reconciliation, mails, keys)
 
@@ -111,7 +116,7 @@ async def main(settings: Settings) -> None:
         await redis.ping()
 
     try:
-        await _prepare(settings, store, keys, accounts)
+        await _prepare(settings, store, keys, accounts, settings_changes)
         await serve(
             settings,
             NAME,
@@ -128,6 +133,8 @@ async def main(settings: Settings) -> None:
                     add_IdentitiesServiceServicer_to_server,
                     IdentitiesServicer(identities, administration, impersonations, jobs),
                 ),
+                (add_MfaServiceServicer_to_server, MfaServicer(realms, people, factors, sign_in)),
+                (add_SettingsServiceServicer_to_server, SettingsServicer(settings_changes)),
                 (add_KeysServiceServicer_to_server, KeysServicer(keys, tokens, jobs)),
             ],
             Authenticator(verifier, guard),
@@ -137,6 +144,7 @@ async def main(settings: Settings) -> None:
                 keys.reload_forever(),
                 requests.serve_forever(),
                 reconciliation.serve_forever(),
+                settings_changes.watch(),
                 mails.send_forever(),
             ],
         )
@@ -153,12 +161,15 @@ def _transport(settings: Settings) -> Transport:
     return outbox(settings.outbox_dir or settings.data_dir / "outbox")
 
 
-async def _prepare(settings: Settings, store: AuthStore, keys: SigningKeys, accounts: Accounts) -> None:
+async def _prepare(
+    settings: Settings, store: AuthStore, keys: SigningKeys, accounts: Accounts, changes: SettingsChanges
+) -> None:
     """Tables, keys, and the first admin; waits for storage and Redis as long as it takes."""
     while True:
         try:
             await store.prepare()
             await keys.load()
+            await changes.read()
             if settings.admin_email is not None and settings.admin_password is not None:
                 await accounts.ensure_first_admin(settings.admin_email, settings.admin_password.get_secret_value())
             return

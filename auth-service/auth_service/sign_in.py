@@ -97,6 +97,17 @@ class SignIn:
                 raise Invalid.field(field, "Is not the current password.", reason="INVALID_CREDENTIALS")
             await attempt.succeeded()
 
+    async def confirm_code(self, identity: Identity, code: str) -> None:
+        """Returns where somebody who is signed in has shown a good code of their second factor; it is spent.
+
+        Raises Denied (ACCOUNT_LOCKED), Invalid (MFA_CODE_INVALID).
+        """
+        async with self._lockouts.attempt(identity.realm, identity.email_key) as attempt:
+            if not await self._factors.spend(identity, code):
+                await self._refuse(attempt, identity.realm, identity.email, identity, "wrong_second_factor")
+                raise Invalid.field("code", "The code is not right.", reason="MFA_CODE_INVALID")
+            await attempt.succeeded()
+
     async def with_proof(self, identity: Identity, method: str, mfa_code: str | None) -> SignedIn:
         """Signs in somebody who has proven who they are without a password; a second factor is still asked for."""
         async with self._lockouts.attempt(identity.realm, identity.email_key) as attempt:

@@ -56,6 +56,7 @@ MAILS = Table("mails", (Index("due"),))
 SEATS = Table("impersonation_seats")
 FENCES = Table("fences")
 GUARDS = Table("guards")
+SETTINGS = Table("settings")
 _SUPERADMINS = "superadmins"
 
 
@@ -67,7 +68,7 @@ class AuthStore:
 
     async def prepare(self) -> None:
         """Makes the tables and indexes that are missing."""
-        for table in (IDENTITIES, SIGNING_KEYS, GRANTS, SEATS, MAILS, FENCES, GUARDS):
+        for table in (IDENTITIES, SIGNING_KEYS, GRANTS, SEATS, MAILS, FENCES, GUARDS, SETTINGS):
             await self.storage.ensure(table)
 
     async def ping(self) -> None:
@@ -357,6 +358,23 @@ class AuthStore:
         async for document in self.storage.scan(GRANTS.name, where):
             expired += await self.end_grant(document["id"], document["expires"]) is not None
         return expired
+
+    # -- settings -------------------------------------------------------------------------------------------------
+
+    async def settings(self, category: str) -> dict[str, Any]:
+        """What has been changed of a category's settings."""
+        document = await self.storage.get(SETTINGS.name, category)
+        return {} if document is None else document["values"]
+
+    async def change_settings(self, category: str, values: dict[str, Any]) -> None:
+        """Changes these, and leaves what others change at the same moment."""
+        change = Change(set={("values", name): value for name, value in values.items()})
+        while await self.storage.update(SETTINGS.name, category, change) is None:
+            try:
+                await self.storage.insert(SETTINGS.name, {"id": category, "values": values})
+            except Duplicate:
+                continue
+            return
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ from fastcms.auth.v1 import (
     identities_pb2_grpc,
     keys_pb2,
     keys_pb2_grpc,
+    mfa_pb2_grpc,
+    settings_pb2_grpc,
 )
 from fastcms_common import context
 from fastcms_common.audit import EVENT_FIELD
@@ -53,6 +55,8 @@ class AuthServer:
         self.auth = auth_pb2_grpc.AuthServiceStub(self.channel)
         self.identities = identities_pb2_grpc.IdentitiesServiceStub(self.channel)
         self.credentials = credentials_pb2_grpc.CredentialsServiceStub(self.channel)
+        self.mfa = mfa_pb2_grpc.MfaServiceStub(self.channel)
+        self.live_settings = settings_pb2_grpc.SettingsServiceStub(self.channel)
         self.keys = keys_pb2_grpc.KeysServiceStub(self.channel)
 
     async def call(self, method: Any, request: Any, bearer: str | None = None, ip: str = "10.0.0.9") -> Any:
