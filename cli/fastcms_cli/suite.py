@@ -44,11 +44,12 @@ class Member:
 
 
 AUTH = Member("auth-service", "auth_service", STOP_THIRD, "auth", "AUTH_SERVICE")
+SCHEDULER = Member("scheduler-service", "scheduler_service", STOP_THIRD, "scheduler", "SCHEDULER_SERVICE")
 SERVICES = (
     AUTH,
     Member("collections-service", "collections_service", STOP_THIRD, "collections", "COLLECTIONS_SERVICE"),
     Member("admin-service", "admin_service", STOP_THIRD, "admin", "ADMIN_SERVICE"),
-    Member("scheduler-service", "scheduler_service", STOP_THIRD, "scheduler", "SCHEDULER_SERVICE"),
+    SCHEDULER,
 )
 WORKER = Member("scheduler-worker", "scheduler_service.worker", STOP_SECOND, "scheduler")
 GATEWAY = Member("gateway", "gateway", STOP_FIRST)
@@ -99,6 +100,8 @@ def plan(settings: Settings, folder: DataFolder, *, listener_fd: int, port: int)
             own |= {"LISTEN_FD": str(listener_fd), "GATEWAY_WORKERS": str(settings.gateway_workers)}
         if member is AUTH:
             own |= _auth_environment(folder)
+        if member is SCHEDULER:
+            own["METRICS_TARGETS"] = ",".join(f"{name}={target}" for name, target in metrics.items())
         # -P: the working directory, where a folder may be called as a package is, is not searched for modules.
         command = (sys.executable, "-P", "-m", member.module)
         descriptors = (listener_fd,) if member is GATEWAY else ()

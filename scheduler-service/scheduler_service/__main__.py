@@ -9,6 +9,7 @@ from google.api.httpbody_pb2 import HttpBody
 from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
 from fastcms.scheduler.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
+from fastcms.scheduler.v1.metrics_pb2_grpc import add_MetricsServiceServicer_to_server
 from fastcms.scheduler.v1.scheduler_pb2_grpc import add_SchedulerServiceServicer_to_server
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
@@ -27,6 +28,8 @@ from scheduler_service.history import History
 from scheduler_service.leases import LeaseWatch
 from scheduler_service.ledger_servicer import LedgerServicer
 from scheduler_service.messages import Messages
+from scheduler_service.metrics import Metrics
+from scheduler_service.metrics_servicer import MetricsServicer
 from scheduler_service.own_jobs import OwnJobs
 from scheduler_service.runs import Ledger
 from scheduler_service.sealing import Seal
@@ -68,6 +71,10 @@ async def main() -> None:
                 (
                     add_SchedulerServiceServicer_to_server,
                     SchedulerServicer(store, catalog, ledger, own_jobs, history, messages, AuditLog(redis)),
+                ),
+                (
+                    add_MetricsServiceServicer_to_server,
+                    MetricsServicer(Metrics(store, settings.metrics_targets, settings.metrics_days)),
                 ),
                 (add_LedgerServiceServicer_to_server, LedgerServicer(store, ledger, own_jobs, settings.lease_seconds)),
             ],

@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 from fastcms_common.service_tokens import read_key
 from fastcms_common.settings import ProcessSettings, stop
 from scheduler_service.schedules import parse_interval
+from scheduler_service.scraping import parse_targets
 
 # The name under which service and workers prove themselves to auth-service.
 SERVICE = "scheduler-service"
@@ -32,6 +33,13 @@ def _hosts(value: object) -> object:
 
 
 Hosts = Annotated[frozenset[str], NoDecode, BeforeValidator(_hosts)]
+
+
+def _targets(value: object) -> object:
+    return parse_targets(value) if isinstance(value, str) else value
+
+
+Targets = Annotated[dict[str, str], NoDecode, BeforeValidator(_targets)]
 
 
 class SchedulerSettings(ProcessSettings):
@@ -58,6 +66,9 @@ class ServiceSettings(SchedulerSettings):
     # The history of a task: days and number of runs that are kept.
     run_history_days: float = Field(30.0, gt=0)
     run_history_runs: int = Field(1000, ge=1)
+    # The processes that collect_metrics asks, as name=host:port separated by commas, and the days that points are kept.
+    metrics_targets: Targets = Field(default_factory=dict)
+    metrics_days: float = Field(7.0, gt=0)
 
 
 class WorkerSettings(SchedulerSettings):

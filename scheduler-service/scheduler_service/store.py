@@ -1,11 +1,11 @@
-"""Every query of scheduler-service. Two tables: `tasks`, guarded by a revision, and `runs`, the history."""
+"""Every query of scheduler-service: `tasks`, guarded by a revision, `runs`, the history, and `metrics`, by minute."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from typing import Any
 
-from fastcms_common.storage import And, Change, Duplicate, Index, Store, Table, eq, le, lt
+from fastcms_common.storage import And, Change, Duplicate, Index, Store, Table, eq, ge, le, lt
 from scheduler_service.models import FinishedRun, Task
 
 TASKS = Table("tasks", scalars=("revision", "active.id", "fence"))
@@ -18,6 +18,9 @@ RUNS = Table(
         Index("finished"),
     ),
 )
+POINTS = Table("metrics")
+# All of a point but the counts that the next one is made from.
+_SHOWN = ("seconds", "requests", "client_errors", "server_errors", "buckets", "processes")
 
 
 class LedgerStore:
@@ -30,6 +33,7 @@ class LedgerStore:
         """Makes the tables. Idempotent."""
         await self._store.ensure(TASKS)
         await self._store.ensure(RUNS)
+        await self._store.ensure(POINTS)
 
     async def ping(self) -> None:
         """Unavailable unless the database answers."""
@@ -110,6 +114,21 @@ class LedgerStore:
         if not oldest:
             return 0
         return await self._store.delete_many("runs", And(eq("task", task), le("started", oldest[0]["started"])))
+
+    async def point_before(self, minute: str) -> dict[str, Any] | None:
+        """The newest point of metrics before that of `minute`."""
+        return await self._store.first("metrics", lt("id", minute), sort=[("id", -1)])
+
+    async def put_point(self, point: dict[str, Any]) -> None:
+        await self._store.upsert("metrics", point)
+
+    async def points(self, begin: str, end: str, limit: int) -> list[dict[str, Any]]:
+        """The newest `limit` points from `begin` to `end`, the oldest first."""
+        where = And(ge("id", begin), le("id", end))
+        return (await self._store.find("metrics", where, sort=[("id", -1)], limit=limit, fields=_SHOWN))[::-1]
+
+    async def forget_points_before(self, minute: str) -> int:
+        return await self._store.delete_many("metrics", lt("id", minute))
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ import grpc.aio
 
 from fastcms.admin.v1 import audit_pb2, audit_pb2_grpc, ip_rules_pb2, ip_rules_pb2_grpc
 from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc, keys_pb2, keys_pb2_grpc
+from fastcms.scheduler.v1 import metrics_pb2, metrics_pb2_grpc
 
 # Seconds after which a signing key gets a successor: 30 days.
 _KEY_AGE = 30 * 86400
@@ -28,6 +29,7 @@ class Services:
     auth: grpc.aio.Channel
     admin: grpc.aio.Channel
     collections: grpc.aio.Channel
+    scheduler: grpc.aio.Channel
 
 
 Call = Callable[[Services, int], Awaitable[dict[str, Any]]]
@@ -110,3 +112,12 @@ async def send_pending_mail(services: Services, fencing_token: int) -> dict[str,
         identities_pb2.SendPendingMailRequest(fencing_token=fencing_token), timeout=DEADLINE
     )
     return {"sent": answer.sent, "failed": answer.failed}
+
+
+@_task("1m", "Asks every process how it is doing, for the charts of the dashboard.")
+async def collect_metrics(services: Services, fencing_token: int) -> dict[str, Any]:
+    metrics = metrics_pb2_grpc.MetricsServiceStub(services.scheduler)
+    answer = await metrics.CollectMetrics(
+        metrics_pb2.CollectMetricsRequest(fencing_token=fencing_token), timeout=DEADLINE
+    )
+    return {"up": answer.up, "down": answer.down}

@@ -138,7 +138,7 @@ class Channels:
         targets = (settings.auth_service, settings.admin_service, settings.collections_service)
         auth, admin, collections = (open_channel(target, tokens.get, multiplex=multiplex) for target in targets)
         own = open_channel(settings.scheduler_service, tokens.get, multiplex=multiplex)
-        self.services = Services(auth, admin, collections)
+        self.services = Services(auth, admin, collections, own)
         self.ledger: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(own)
         self._all = (plain, auth, admin, collections, own)
 

@@ -165,3 +165,25 @@ def test_a_bad_page_is_422(admin_client: httpx.Client, query: str):
 
 def test_only_admins_get_in(admin_client: httpx.Client):
     assert httpx.get(f"{admin_client.base_url}/api/v1/admin/cron", trust_env=False).status_code == 401
+
+
+def test_collected_metrics_make_points_for_charts(admin_client: httpx.Client):
+    def collected() -> list[dict[str, object]]:
+        trigger = admin_client.post("/api/v1/admin/cron/collect_metrics/trigger")
+        if trigger.status_code == 200:
+            run = finished(admin_client, "collect_metrics", trigger.json()["run_id"])
+            assert run["result"] == {"up": 6, "down": 0}
+        return list(admin_client.get("/api/v1/admin/metrics", params={"step": 1}).json()["items"])
+
+    point = wait_until(collected, "there is a point")[-1]
+    assert {process["name"] for process in point["processes"]} == {  # type: ignore[attr-defined]
+        "gateway", "auth-service", "collections-service", "admin-service", "scheduler-service", "scheduler-worker"
+    }  # fmt: skip
+    assert all(process["up"] == 1 and process["memory_bytes"] > 0 for process in point["processes"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("query", ["step=0", "step=1441", "from_date=yesterday"])
+def test_a_bad_span_of_metrics_is_422(admin_client: httpx.Client, query: str):
+    answer = admin_client.get(f"/api/v1/admin/metrics?{query}")
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [query.partition("=")[0]]
