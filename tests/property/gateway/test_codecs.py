@@ -44,7 +44,7 @@ flat: dict[str, st.SearchStrategy[Any]] = {
     "fixed32_value": whole(32, signed=False),
     "maybe_int64": whole(64, signed=True),
     "double_value": st.floats(allow_nan=False, allow_infinity=False),
-    "float_value": st.floats(allow_nan=False, allow_infinity=False, width=32),
+    "float_value": st.floats(-(2.0**127), 2.0**127, width=32),
     "binary": st.sampled_from(["", "AA==", "/+8="]),
     "colour": st.sampled_from(["COLOUR_UNSPECIFIED", "COLOUR_RED", "COLOUR_BLUE"]),
     "time": moments,
