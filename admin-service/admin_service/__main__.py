@@ -31,12 +31,14 @@ from fastcms.auth.v1.credentials_pb2_grpc import CredentialsServiceStub
 from fastcms.auth.v1.identities_pb2_grpc import IdentitiesServiceStub
 from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
+from fastcms.auth.v1.settings_pb2_grpc import SettingsServiceStub
 from fastcms_common import logs, redis_keys
 from fastcms_common.access import Authenticator
 from fastcms_common.channels import open_channel
 from fastcms_common.errors import Unavailable
 from fastcms_common.events import EventStream
 from fastcms_common.redis_connection import connect
+from fastcms_common.sealing import Sealer
 from fastcms_common.service_tokens import ServiceTokens, read_key
 from fastcms_common.serving import run, serve
 from fastcms_common.sessions import SessionGuard
@@ -74,7 +76,7 @@ async def main(settings: Settings) -> None:
     trail = AuditTrail(store, redis, checkpoint_key)
     events = EventStream(redis, redis_keys.AUDIT_EVENTS)
     known = categories(settings)
-    runtime = RuntimeSettings(store, redis, trail, known)
+    runtime = RuntimeSettings(store, redis, trail, known, Sealer(service_key))
 
     async def retention_days() -> int:
         return int((await runtime.values(known["general"]))["audit_retention_days"])
@@ -98,7 +100,7 @@ async def main(settings: Settings) -> None:
                 ),
                 (add_IpRulesServiceServicer_to_server, IpRulesServicer(rules)),
                 (add_UsersServiceServicer_to_server, UsersServicer(identities, credentials, trail)),
-                (add_SettingsServiceServicer_to_server, SettingsServicer(runtime, known)),
+                (add_SettingsServiceServicer_to_server, SettingsServicer(runtime, known, SettingsServiceStub(auth))),
             ],
             Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
             ready={"redis": redis_answers, "storage": store.ping},

@@ -16,6 +16,7 @@ from fastcms_common.errors import DomainError, Unavailable
 from fastcms_common.live_settings import encode
 from fastcms_common.logs import get_logger
 from fastcms_common.redis_connection import redis_errors
+from fastcms_common.sealing import Sealer
 
 # Seconds between two comparisons of Redis with storage, and rounds in which writers of one category meet.
 _LOOK = 0.5
@@ -36,30 +37,40 @@ log = get_logger(__name__)
 class RuntimeSettings:
     """The values in force: what was changed, over what the environment says. `watch()` runs beside the service."""
 
-    def __init__(self, store: AdminStore, redis: Redis, trail: AuditTrail, categories: Mapping[str, Category]) -> None:
+    def __init__(
+        self,
+        store: AdminStore,
+        redis: Redis,
+        trail: AuditTrail,
+        categories: Mapping[str, Category],
+        sealer: Sealer,
+    ) -> None:
         self._store = store
+        self._sealer = sealer
         self._redis = redis
         self._trail = trail
         self._categories = categories
         self._publish = redis.register_script(_PUBLISH)
 
     async def values(self, category: Category) -> Values:
-        """All values of a category."""
-        return self._merged(category, await self._store.settings(category.name))[1]
+        """All values of a category, secrets in the clear."""
+        return self._opened(category, self._merged(category, await self._store.settings(category.name))[1])
 
     async def change(self, category: Category, changes: Values) -> Values:
         """Changes some values, audits those that became others with old and new, and puts them in force; all values."""
         for _ in range(_ROUNDS):
             stored = await self._store.settings(category.name)
             version, before = self._merged(category, stored)
-            after = before | changes
-            if after == before:
-                return before
-            overrides = {**(stored["values"] if stored else {}), **changes}
-            if await self._store.keep_settings(category.name, overrides, version):
-                await self._record(category, before, after)
-                await self._put_in_force(category, version + 1, after)
-                return after
+            opened = self._opened(category, before)
+            changed = {key: value for key, value in changes.items() if value != opened[key]}
+            if not changed:
+                return opened
+            sealed = self._sealed(category, changed)
+            kept = {**(stored["values"] if stored else {}), **sealed}
+            if await self._store.keep_settings(category.name, kept, version):
+                await self._record(category, opened, changed)
+                await self._put_in_force(category, version + 1, before | sealed)
+                return opened | changed
         raise Unavailable("Too many changes of these settings at once.", reason="SETTINGS_BUSY")
 
     async def watch(self) -> NoReturn:
@@ -86,8 +97,22 @@ class RuntimeSettings:
                 args=[redis_keys.SETTINGS_CHANGED, category.name, version, encode(version, values)],
             )
 
-    async def _record(self, category: Category, before: Values, after: Values) -> None:
-        changed = [key for key in after if after[key] != before[key]]
+    def _sealed(self, category: Category, values: Values) -> Values:
+        return {
+            key: self._sealer.seal(value, f"{category.name}.{key}") if key in category.secrets and value else value
+            for key, value in values.items()
+        }
+
+    def _opened(self, category: Category, values: Values) -> Values:
+        return {
+            key: self._sealer.open(value, f"{category.name}.{key}") if key in category.secrets and value else value
+            for key, value in values.items()
+        }
+
+    async def _record(self, category: Category, before: Values, changed: Values) -> None:
+        def shown(key: str, value: Any) -> Any:
+            return "***" if key in category.secrets and value is not None else value
+
         await self._trail.record(
             "admin",
             "settings_changed",
@@ -95,5 +120,5 @@ class RuntimeSettings:
             resource_type="settings",
             resource_id=category.name,
             description=f"Settings changed: {', '.join(f'{category.name}.{key}' for key in changed)}.",
-            details={key: {"old": before[key], "new": after[key]} for key in changed},
+            details={key: {"old": shown(key, before[key]), "new": shown(key, value)} for key, value in changed.items()},
         )

@@ -14,6 +14,8 @@ from fastcms.admin.v1 import audit_pb2, settings_pb2, settings_pb2_grpc
 from fastcms_common import redis_keys
 from fastcms_common.errors import Denied, Invalid
 from fastcms_common.live_settings import LiveSettings
+from fastcms_common.sealing import Sealer
+from fastcms_common.service_tokens import read_key
 from tests.contract.admin.conftest import People
 from tests.contract.admin.server import AdminServer, admin_server
 from tests.mongo_server import ONE_WINNER
@@ -164,6 +166,65 @@ async def test_twenty_changes_at_once_on_two_replicas_are_all_kept(
         assert await limits(second, people.root) == found
         stored = orjson.loads(await server.redis.hget(redis_keys.SETTINGS, "rate_limits"))
         assert stored["version"] == (await server.events(people.root, event_action="settings_changed")).total
+
+
+async def mail(server: AdminServer, bearer: str, **values: Any) -> settings_pb2.MailSettings:
+    given = {name: value for name, value in values.items() if value is not None}
+    request = settings_pb2.UpdateMailSettingsRequest(**given, update_mask=FieldMask(paths=list(values)))
+    return await server.call(stub(server).UpdateMailSettings, request, bearer)
+
+
+async def test_a_secret_is_kept_sealed_and_never_shown(server: AdminServer, people: People):
+    url = "smtp://cms:hunter2@mail.example.com:2525"
+    shown = await mail(server, people.root, smtp_url=url, mail_from="FastCMS <cms@example.com>")
+    assert (shown.smtp_url_set, shown.mail_from) == (True, "FastCMS <cms@example.com>")
+    copy = await server.redis.hget(redis_keys.SETTINGS, "mail")
+    assert b"hunter2" not in copy
+    sealer = Sealer(read_key(server.settings.service_key_file))
+    assert sealer.open(orjson.loads(copy)["values"]["smtp_url"], "mail.smtp_url") == url
+    (event,) = await server.events_until(people.root, 1, event_action="settings_changed")
+    assert orjson.loads(event.details) == {
+        "smtp_url": {"old": None, "new": "***"},
+        "mail_from": {"old": None, "new": "FastCMS <cms@example.com>"},
+    }
+    await mail(server, people.root, smtp_url=url)
+    assert (await server.events(people.root, event_action="settings_changed")).total == 1
+
+
+async def test_what_is_set_to_null_is_again_as_the_environment_says(server: AdminServer, people: People):
+    await mail(server, people.root, smtp_url="smtps://mail.example.com", mail_from="cms@example.com")
+    shown = await mail(server, people.root, smtp_url=None, mail_from=None)
+    assert not shown.smtp_url_set
+    assert not shown.HasField("mail_from")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("smtp_url", "http://mail.example.com"),
+        ("smtp_url", "smtp://"),
+        ("smtp_url", "smtp://mail:port"),
+        ("smtp_url", "x" * 1001),
+        ("mail_from", "nobody"),
+        ("mail_from", "a@example.com\r\nBcc: b@example.com"),
+        ("mail_from", ""),
+    ],
+)
+async def test_a_bad_mail_setting_is_named(server: AdminServer, people: People, key: str, value: str):
+    with pytest.raises(Invalid) as caught:
+        await mail(server, people.root, **{key: value})
+    assert [field.field for field in caught.value.fields] == [key]
+
+
+async def test_the_category_of_auth_service_is_shown_and_changed_with_the_others(server: AdminServer, people: People):
+    settings = await combined(server, people.root, auth={"otp_enabled": True}, rate_limits={"enabled": False})
+    assert (settings.auth.otp_enabled, settings.auth.password_min_length) == (True, 8)
+    assert settings.rate_limits.enabled is False
+    for auth in ({"colour": "red"}, {"otp_enabled": 1}, {"password_min_length": 0}, {"password_min_length": 200}):
+        with pytest.raises(Invalid) as caught:
+            await combined(server, people.root, auth=auth, rate_limits={"enabled": True})
+        assert [field.field for field in caught.value.fields] == [f"auth.{next(iter(auth))}"]
+    assert (await limits(server, people.root)).enabled is False
 
 
 async def test_retention_obeys_the_settings(server: AdminServer, people: People):

@@ -22,26 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from fastcms.auth.v1 import settings_pb2 as fastcms_dot_auth_dot_v1_dot_settings__pb2
 from fastcms.common.v1 import options_pb2 as fastcms_dot_common_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x61stcms/admin/v1/settings.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"\x14\n\x12GetSettingsRequest\"\x1d\n\x1bGetRateLimitSettingsRequest\"\x1b\n\x19GetGeneralSettingsRequest\"x\n\x08Settings\x12\x38\n\x0brate_limits\x18\x01 \x01(\x0b\x32#.fastcms.admin.v1.RateLimitSettings\x12\x32\n\x07general\x18\x02 \x01(\x0b\x32!.fastcms.admin.v1.GeneralSettings\"\x93\x01\n\x15UpdateSettingsRequest\x12?\n\x0brate_limits\x18\x01 \x01(\x0c\x42*\x9a\xb5\x18&\x08\x01\x32\"fastcms.admin.v1.RateLimitSettings\x12\x39\n\x07general\x18\x02 \x01(\x0c\x42(\x9a\xb5\x18$\x08\x01\x32 fastcms.admin.v1.GeneralSettings\"a\n\x11RateLimitSettings\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x1e\n\x16\x63redentials_per_minute\x18\x02 \x01(\x05\x12\x1b\n\x13requests_per_minute\x18\x03 \x01(\x05\"\x86\x02\n\x1eUpdateRateLimitSettingsRequest\x12\x14\n\x07\x65nabled\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12/\n\x16\x63redentials_per_minute\x18\x02 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x01(\xc0\x84=H\x01\x88\x01\x01\x12-\n\x13requests_per_minute\x18\x03 \x01(\x05\x42\x0b\x9a\xb5\x18\x07 \x01(\x80\xad\xe2\x04H\x02\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\n\n\x08_enabledB\x19\n\x17_credentials_per_minuteB\x16\n\x14_requests_per_minute\"/\n\x0fGeneralSettings\x12\x1c\n\x14\x61udit_retention_days\x18\x01 \x01(\x05\"\x97\x01\n\x1cUpdateGeneralSettingsRequest\x12-\n\x14\x61udit_retention_days\x18\x01 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x00(\x94\x9d\x02H\x00\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x17\n\x15_audit_retention_days2\xde\x06\n\x0fSettingsService\x12o\n\x0bGetSettings\x12$.fastcms.admin.v1.GetSettingsRequest\x1a\x1a.fastcms.admin.v1.Settings\"\x1e\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/settings\x12x\n\x0eUpdateSettings\x12\'.fastcms.admin.v1.UpdateSettingsRequest\x1a\x1a.fastcms.admin.v1.Settings\"!\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x15\x32\x10/api/v1/settings:\x01*\x12\x96\x01\n\x14GetRateLimitSettings\x12-.fastcms.admin.v1.GetRateLimitSettingsRequest\x1a#.fastcms.admin.v1.RateLimitSettings\"*\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/settings/rate_limits\x12\x9f\x01\n\x17UpdateRateLimitSettings\x12\x30.fastcms.admin.v1.UpdateRateLimitSettingsRequest\x1a#.fastcms.admin.v1.RateLimitSettings\"-\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02!2\x1c/api/v1/settings/rate_limits:\x01*\x12\x8c\x01\n\x12GetGeneralSettings\x12+.fastcms.admin.v1.GetGeneralSettingsRequest\x1a!.fastcms.admin.v1.GeneralSettings\"&\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/settings/general\x12\x95\x01\n\x15UpdateGeneralSettings\x12..fastcms.admin.v1.UpdateGeneralSettingsRequest\x1a!.fastcms.admin.v1.GeneralSettings\")\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1d\x32\x18/api/v1/settings/general:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x61stcms/admin/v1/settings.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1e\x66\x61stcms/auth/v1/settings.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"\x14\n\x12GetSettingsRequest\"\x1d\n\x1bGetRateLimitSettingsRequest\"\x18\n\x16GetMailSettingsRequest\"\x1b\n\x19GetGeneralSettingsRequest\"\xd3\x01\n\x08Settings\x12+\n\x04\x61uth\x18\x01 \x01(\x0b\x32\x1d.fastcms.auth.v1.AuthSettings\x12\x38\n\x0brate_limits\x18\x02 \x01(\x0b\x32#.fastcms.admin.v1.RateLimitSettings\x12,\n\x04mail\x18\x03 \x01(\x0b\x32\x1e.fastcms.admin.v1.MailSettings\x12\x32\n\x07general\x18\x04 \x01(\x0b\x32!.fastcms.admin.v1.GeneralSettings\"\x89\x02\n\x15UpdateSettingsRequest\x12\x32\n\x04\x61uth\x18\x01 \x01(\x0c\x42$\x9a\xb5\x18 \x08\x01\x32\x1c\x66\x61stcms.auth.v1.AuthSettings\x12?\n\x0brate_limits\x18\x02 \x01(\x0c\x42*\x9a\xb5\x18&\x08\x01\x32\"fastcms.admin.v1.RateLimitSettings\x12@\n\x04mail\x18\x03 \x01(\x0c\x42\x32\x9a\xb5\x18.\x08\x01\x32*fastcms.admin.v1.UpdateMailSettingsRequest\x12\x39\n\x07general\x18\x04 \x01(\x0c\x42(\x9a\xb5\x18$\x08\x01\x32 fastcms.admin.v1.GeneralSettings\"a\n\x11RateLimitSettings\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x1e\n\x16\x63redentials_per_minute\x18\x02 \x01(\x05\x12\x1b\n\x13requests_per_minute\x18\x03 \x01(\x05\"\x86\x02\n\x1eUpdateRateLimitSettingsRequest\x12\x14\n\x07\x65nabled\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12/\n\x16\x63redentials_per_minute\x18\x02 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x01(\xc0\x84=H\x01\x88\x01\x01\x12-\n\x13requests_per_minute\x18\x03 \x01(\x05\x42\x0b\x9a\xb5\x18\x07 \x01(\x80\xad\xe2\x04H\x02\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\n\n\x08_enabledB\x19\n\x17_credentials_per_minuteB\x16\n\x14_requests_per_minute\"J\n\x0cMailSettings\x12\x14\n\x0csmtp_url_set\x18\x01 \x01(\x08\x12\x16\n\tmail_from\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_mail_from\"\xaa\x01\n\x19UpdateMailSettingsRequest\x12 \n\x08smtp_url\x18\x01 \x01(\tB\t\x9a\xb5\x18\x05\x18\xe8\x07\x38\x01H\x00\x88\x01\x01\x12\x1f\n\tmail_from\x18\x02 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc0\x02H\x01\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x0b\n\t_smtp_urlB\x0c\n\n_mail_from\"/\n\x0fGeneralSettings\x12\x1c\n\x14\x61udit_retention_days\x18\x01 \x01(\x05\"\x97\x01\n\x1cUpdateGeneralSettingsRequest\x12-\n\x14\x61udit_retention_days\x18\x01 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x00(\x94\x9d\x02H\x00\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x17\n\x15_audit_retention_days2\xed\x08\n\x0fSettingsService\x12o\n\x0bGetSettings\x12$.fastcms.admin.v1.GetSettingsRequest\x1a\x1a.fastcms.admin.v1.Settings\"\x1e\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/settings\x12x\n\x0eUpdateSettings\x12\'.fastcms.admin.v1.UpdateSettingsRequest\x1a\x1a.fastcms.admin.v1.Settings\"!\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x15\x32\x10/api/v1/settings:\x01*\x12\x96\x01\n\x14GetRateLimitSettings\x12-.fastcms.admin.v1.GetRateLimitSettingsRequest\x1a#.fastcms.admin.v1.RateLimitSettings\"*\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/settings/rate_limits\x12\x9f\x01\n\x17UpdateRateLimitSettings\x12\x30.fastcms.admin.v1.UpdateRateLimitSettingsRequest\x1a#.fastcms.admin.v1.RateLimitSettings\"-\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02!2\x1c/api/v1/settings/rate_limits:\x01*\x12\x80\x01\n\x0fGetMailSettings\x12(.fastcms.admin.v1.GetMailSettingsRequest\x1a\x1e.fastcms.admin.v1.MailSettings\"#\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/settings/mail\x12\x89\x01\n\x12UpdateMailSettings\x12+.fastcms.admin.v1.UpdateMailSettingsRequest\x1a\x1e.fastcms.admin.v1.MailSettings\"&\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1a\x32\x15/api/v1/settings/mail:\x01*\x12\x8c\x01\n\x12GetGeneralSettings\x12+.fastcms.admin.v1.GetGeneralSettingsRequest\x1a!.fastcms.admin.v1.GeneralSettings\"&\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/settings/general\x12\x95\x01\n\x15UpdateGeneralSettings\x12..fastcms.admin.v1.UpdateGeneralSettingsRequest\x1a!.fastcms.admin.v1.GeneralSettings\")\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1d\x32\x18/api/v1/settings/general:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fastcms.admin.v1.settings_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_UPDATESETTINGSREQUEST'].fields_by_name['auth']._loaded_options = None
+  _globals['_UPDATESETTINGSREQUEST'].fields_by_name['auth']._serialized_options = b'\232\265\030 \010\0012\034fastcms.auth.v1.AuthSettings'
   _globals['_UPDATESETTINGSREQUEST'].fields_by_name['rate_limits']._loaded_options = None
   _globals['_UPDATESETTINGSREQUEST'].fields_by_name['rate_limits']._serialized_options = b'\232\265\030&\010\0012\"fastcms.admin.v1.RateLimitSettings'
+  _globals['_UPDATESETTINGSREQUEST'].fields_by_name['mail']._loaded_options = None
+  _globals['_UPDATESETTINGSREQUEST'].fields_by_name['mail']._serialized_options = b'\232\265\030.\010\0012*fastcms.admin.v1.UpdateMailSettingsRequest'
   _globals['_UPDATESETTINGSREQUEST'].fields_by_name['general']._loaded_options = None
   _globals['_UPDATESETTINGSREQUEST'].fields_by_name['general']._serialized_options = b'\232\265\030$\010\0012 fastcms.admin.v1.GeneralSettings'
   _globals['_UPDATERATELIMITSETTINGSREQUEST'].fields_by_name['credentials_per_minute']._loaded_options = None
   _globals['_UPDATERATELIMITSETTINGSREQUEST'].fields_by_name['credentials_per_minute']._serialized_options = b'\232\265\030\006 \001(\300\204='
   _globals['_UPDATERATELIMITSETTINGSREQUEST'].fields_by_name['requests_per_minute']._loaded_options = None
   _globals['_UPDATERATELIMITSETTINGSREQUEST'].fields_by_name['requests_per_minute']._serialized_options = b'\232\265\030\007 \001(\200\255\342\004'
+  _globals['_UPDATEMAILSETTINGSREQUEST'].fields_by_name['smtp_url']._loaded_options = None
+  _globals['_UPDATEMAILSETTINGSREQUEST'].fields_by_name['smtp_url']._serialized_options = b'\232\265\030\005\030\350\0078\001'
+  _globals['_UPDATEMAILSETTINGSREQUEST'].fields_by_name['mail_from']._loaded_options = None
+  _globals['_UPDATEMAILSETTINGSREQUEST'].fields_by_name['mail_from']._serialized_options = b'\232\265\030\003\030\300\002'
   _globals['_UPDATEGENERALSETTINGSREQUEST'].fields_by_name['audit_retention_days']._loaded_options = None
   _globals['_UPDATEGENERALSETTINGSREQUEST'].fields_by_name['audit_retention_days']._serialized_options = b'\232\265\030\006 \000(\224\235\002'
   _globals['_SETTINGSSERVICE'].methods_by_name['GetSettings']._loaded_options = None
@@ -52,28 +61,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTINGSSERVICE'].methods_by_name['GetRateLimitSettings']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\036\022\034/api/v1/settings/rate_limits'
   _globals['_SETTINGSSERVICE'].methods_by_name['UpdateRateLimitSettings']._loaded_options = None
   _globals['_SETTINGSSERVICE'].methods_by_name['UpdateRateLimitSettings']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002!2\034/api/v1/settings/rate_limits:\001*'
+  _globals['_SETTINGSSERVICE'].methods_by_name['GetMailSettings']._loaded_options = None
+  _globals['_SETTINGSSERVICE'].methods_by_name['GetMailSettings']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\027\022\025/api/v1/settings/mail'
+  _globals['_SETTINGSSERVICE'].methods_by_name['UpdateMailSettings']._loaded_options = None
+  _globals['_SETTINGSSERVICE'].methods_by_name['UpdateMailSettings']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\0322\025/api/v1/settings/mail:\001*'
   _globals['_SETTINGSSERVICE'].methods_by_name['GetGeneralSettings']._loaded_options = None
   _globals['_SETTINGSSERVICE'].methods_by_name['GetGeneralSettings']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\032\022\030/api/v1/settings/general'
   _globals['_SETTINGSSERVICE'].methods_by_name['UpdateGeneralSettings']._loaded_options = None
   _globals['_SETTINGSSERVICE'].methods_by_name['UpdateGeneralSettings']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002\0352\030/api/v1/settings/general:\001*'
-  _globals['_GETSETTINGSREQUEST']._serialized_start=150
-  _globals['_GETSETTINGSREQUEST']._serialized_end=170
-  _globals['_GETRATELIMITSETTINGSREQUEST']._serialized_start=172
-  _globals['_GETRATELIMITSETTINGSREQUEST']._serialized_end=201
-  _globals['_GETGENERALSETTINGSREQUEST']._serialized_start=203
-  _globals['_GETGENERALSETTINGSREQUEST']._serialized_end=230
-  _globals['_SETTINGS']._serialized_start=232
-  _globals['_SETTINGS']._serialized_end=352
-  _globals['_UPDATESETTINGSREQUEST']._serialized_start=355
-  _globals['_UPDATESETTINGSREQUEST']._serialized_end=502
-  _globals['_RATELIMITSETTINGS']._serialized_start=504
-  _globals['_RATELIMITSETTINGS']._serialized_end=601
-  _globals['_UPDATERATELIMITSETTINGSREQUEST']._serialized_start=604
-  _globals['_UPDATERATELIMITSETTINGSREQUEST']._serialized_end=866
-  _globals['_GENERALSETTINGS']._serialized_start=868
-  _globals['_GENERALSETTINGS']._serialized_end=915
-  _globals['_UPDATEGENERALSETTINGSREQUEST']._serialized_start=918
-  _globals['_UPDATEGENERALSETTINGSREQUEST']._serialized_end=1069
-  _globals['_SETTINGSSERVICE']._serialized_start=1072
-  _globals['_SETTINGSSERVICE']._serialized_end=1934
+  _globals['_GETSETTINGSREQUEST']._serialized_start=182
+  _globals['_GETSETTINGSREQUEST']._serialized_end=202
+  _globals['_GETRATELIMITSETTINGSREQUEST']._serialized_start=204
+  _globals['_GETRATELIMITSETTINGSREQUEST']._serialized_end=233
+  _globals['_GETMAILSETTINGSREQUEST']._serialized_start=235
+  _globals['_GETMAILSETTINGSREQUEST']._serialized_end=259
+  _globals['_GETGENERALSETTINGSREQUEST']._serialized_start=261
+  _globals['_GETGENERALSETTINGSREQUEST']._serialized_end=288
+  _globals['_SETTINGS']._serialized_start=291
+  _globals['_SETTINGS']._serialized_end=502
+  _globals['_UPDATESETTINGSREQUEST']._serialized_start=505
+  _globals['_UPDATESETTINGSREQUEST']._serialized_end=770
+  _globals['_RATELIMITSETTINGS']._serialized_start=772
+  _globals['_RATELIMITSETTINGS']._serialized_end=869
+  _globals['_UPDATERATELIMITSETTINGSREQUEST']._serialized_start=872
+  _globals['_UPDATERATELIMITSETTINGSREQUEST']._serialized_end=1134
+  _globals['_MAILSETTINGS']._serialized_start=1136
+  _globals['_MAILSETTINGS']._serialized_end=1210
+  _globals['_UPDATEMAILSETTINGSREQUEST']._serialized_start=1213
+  _globals['_UPDATEMAILSETTINGSREQUEST']._serialized_end=1383
+  _globals['_GENERALSETTINGS']._serialized_start=1385
+  _globals['_GENERALSETTINGS']._serialized_end=1432
+  _globals['_UPDATEGENERALSETTINGSREQUEST']._serialized_start=1435
+  _globals['_UPDATEGENERALSETTINGSREQUEST']._serialized_end=1586
+  _globals['_SETTINGSSERVICE']._serialized_start=1589
+  _globals['_SETTINGSSERVICE']._serialized_end=2722
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from fastcms.auth.v1 import settings_pb2 as _settings_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
@@ -48,6 +49,21 @@ class GetRateLimitSettingsRequest(_message.Message):
 Global___GetRateLimitSettingsRequest: _TypeAlias = GetRateLimitSettingsRequest  # noqa: Y015
 
 @_typing.final
+class GetMailSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMailSettingsRequest: _TypeAlias = GetMailSettingsRequest  # noqa: Y015
+
+@_typing.final
 class GetGeneralSettingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -64,25 +80,33 @@ Global___GetGeneralSettingsRequest: _TypeAlias = GetGeneralSettingsRequest  # no
 
 @_typing.final
 class Settings(_message.Message):
-    """All categories but `auth`."""
+    """All categories."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    AUTH_FIELD_NUMBER: _builtins.int
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    MAIL_FIELD_NUMBER: _builtins.int
     GENERAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
+    def auth(self) -> _settings_pb2.AuthSettings: ...
+    @_builtins.property
     def rate_limits(self) -> Global___RateLimitSettings: ...
+    @_builtins.property
+    def mail(self) -> Global___MailSettings: ...
     @_builtins.property
     def general(self) -> Global___GeneralSettings: ...
     def __init__(
         self,
         *,
+        auth: _settings_pb2.AuthSettings | None = ...,
         rate_limits: Global___RateLimitSettings | None = ...,
+        mail: Global___MailSettings | None = ...,
         general: Global___GeneralSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["general", b"general", "rate_limits", b"rate_limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "general", b"general", "mail", b"mail", "rate_limits", b"rate_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["general", b"general", "rate_limits", b"rate_limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "general", b"general", "mail", b"mail", "rate_limits", b"rate_limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -90,22 +114,29 @@ Global___Settings: _TypeAlias = Settings  # noqa: Y015
 
 @_typing.final
 class UpdateSettingsRequest(_message.Message):
+    """Of each category the keys that change, and their new values."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
+    AUTH_FIELD_NUMBER: _builtins.int
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    MAIL_FIELD_NUMBER: _builtins.int
     GENERAL_FIELD_NUMBER: _builtins.int
+    auth: _builtins.bytes
     rate_limits: _builtins.bytes
-    """Keys of the category and their new values."""
+    mail: _builtins.bytes
     general: _builtins.bytes
     def __init__(
         self,
         *,
+        auth: _builtins.bytes = ...,
         rate_limits: _builtins.bytes = ...,
+        mail: _builtins.bytes = ...,
         general: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["general", b"general", "rate_limits", b"rate_limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "general", b"general", "mail", b"mail", "rate_limits", b"rate_limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,6 +209,66 @@ class UpdateRateLimitSettingsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
 
 Global___UpdateRateLimitSettingsRequest: _TypeAlias = UpdateRateLimitSettingsRequest  # noqa: Y015
+
+@_typing.final
+class MailSettings(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SMTP_URL_SET_FIELD_NUMBER: _builtins.int
+    MAIL_FROM_FIELD_NUMBER: _builtins.int
+    smtp_url_set: _builtins.bool
+    """Whether a mail server was set here. Where it was not, mail goes as the environment of auth-service says."""
+    mail_from: _builtins.str
+    """Whom mails are from, such as FastCMS <cms@example.com>. Null: as the environment of auth-service says."""
+    def __init__(
+        self,
+        *,
+        smtp_url_set: _builtins.bool = ...,
+        mail_from: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mail_from", b"_mail_from", "mail_from", b"mail_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mail_from", b"_mail_from", "mail_from", b"mail_from", "smtp_url_set", b"smtp_url_set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mail_from: _TypeAlias = _typing.Literal["mail_from"]  # noqa: Y015
+    _WhichOneofArgType__mail_from: _TypeAlias = _typing.Literal["_mail_from", b"_mail_from"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mail_from) -> _WhichOneofReturnType__mail_from | None: ...
+
+Global___MailSettings: _TypeAlias = MailSettings  # noqa: Y015
+
+@_typing.final
+class UpdateMailSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SMTP_URL_FIELD_NUMBER: _builtins.int
+    MAIL_FROM_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    smtp_url: _builtins.str
+    """smtp://[user:password@]host[:port][?starttls=auto|required|off], or smtps://… for TLS from the start. Never shown."""
+    mail_from: _builtins.str
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask: ...
+    def __init__(
+        self,
+        *,
+        smtp_url: _builtins.str | None = ...,
+        mail_from: _builtins.str | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mail_from", b"_mail_from", "_smtp_url", b"_smtp_url", "mail_from", b"mail_from", "smtp_url", b"smtp_url", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mail_from", b"_mail_from", "_smtp_url", b"_smtp_url", "mail_from", b"mail_from", "smtp_url", b"smtp_url", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mail_from: _TypeAlias = _typing.Literal["mail_from"]  # noqa: Y015
+    _WhichOneofArgType__mail_from: _TypeAlias = _typing.Literal["_mail_from", b"_mail_from"]  # noqa: Y015
+    _WhichOneofReturnType__smtp_url: _TypeAlias = _typing.Literal["smtp_url"]  # noqa: Y015
+    _WhichOneofArgType__smtp_url: _TypeAlias = _typing.Literal["_smtp_url", b"_smtp_url"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mail_from) -> _WhichOneofReturnType__mail_from | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smtp_url) -> _WhichOneofReturnType__smtp_url | None: ...
+
+Global___UpdateMailSettingsRequest: _TypeAlias = UpdateMailSettingsRequest  # noqa: Y015
 
 @_typing.final
 class GeneralSettings(_message.Message):

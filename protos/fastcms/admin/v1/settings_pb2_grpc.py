@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class SettingsServiceStub(object):
-    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth.
+    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth, and
+    part of what is told and changed here as a whole.
     """
 
     def __init__(self, channel):
@@ -55,6 +56,16 @@ class SettingsServiceStub(object):
                 request_serializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.UpdateRateLimitSettingsRequest.SerializeToString,
                 response_deserializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.RateLimitSettings.FromString,
                 _registered_method=True)
+        self.GetMailSettings = channel.unary_unary(
+                '/fastcms.admin.v1.SettingsService/GetMailSettings',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.GetMailSettingsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.MailSettings.FromString,
+                _registered_method=True)
+        self.UpdateMailSettings = channel.unary_unary(
+                '/fastcms.admin.v1.SettingsService/UpdateMailSettings',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.UpdateMailSettingsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.MailSettings.FromString,
+                _registered_method=True)
         self.GetGeneralSettings = channel.unary_unary(
                 '/fastcms.admin.v1.SettingsService/GetGeneralSettings',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.GetGeneralSettingsRequest.SerializeToString,
@@ -68,18 +79,19 @@ class SettingsServiceStub(object):
 
 
 class SettingsServiceServicer(object):
-    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth.
+    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth, and
+    part of what is told and changed here as a whole.
     """
 
     def GetSettings(self, request, context):
-        """All categories but `auth`.
+        """All categories.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSettings(self, request, context):
-        """Changes any of the categories but `auth`: all of them, or none where a value is bad.
+        """Changes any of the categories: all of them, or none where a value is bad.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +106,20 @@ class SettingsServiceServicer(object):
 
     def UpdateRateLimitSettings(self, request, context):
         """Changes how many requests are taken, on every gateway worker within a second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMailSettings(self, request, context):
+        """How mail is sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMailSettings(self, request, context):
+        """Changes how mail is sent. A key that is set to null is again as the environment says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +162,16 @@ def add_SettingsServiceServicer_to_server(servicer, server):
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.UpdateRateLimitSettingsRequest.FromString,
                     response_serializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.RateLimitSettings.SerializeToString,
             ),
+            'GetMailSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMailSettings,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.GetMailSettingsRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.MailSettings.SerializeToString,
+            ),
+            'UpdateMailSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMailSettings,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.UpdateMailSettingsRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.MailSettings.SerializeToString,
+            ),
             'GetGeneralSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGeneralSettings,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_settings__pb2.GetGeneralSettingsRequest.FromString,
@@ -155,7 +191,8 @@ def add_SettingsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SettingsService(object):
-    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth.
+    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth, and
+    part of what is told and changed here as a whole.
     """
 
     @staticmethod
@@ -256,6 +293,60 @@ class SettingsService(object):
             '/fastcms.admin.v1.SettingsService/UpdateRateLimitSettings',
             fastcms_dot_admin_dot_v1_dot_settings__pb2.UpdateRateLimitSettingsRequest.SerializeToString,
             fastcms_dot_admin_dot_v1_dot_settings__pb2.RateLimitSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMailSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.SettingsService/GetMailSettings',
+            fastcms_dot_admin_dot_v1_dot_settings__pb2.GetMailSettingsRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_settings__pb2.MailSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMailSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.SettingsService/UpdateMailSettings',
+            fastcms_dot_admin_dot_v1_dot_settings__pb2.UpdateMailSettingsRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_settings__pb2.MailSettings.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,20 +27,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SettingsServiceStub:
-    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth."""
+    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth, and
+    part of what is told and changed here as a whole.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SettingsServiceAsyncStub: ...
     GetSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.GetSettingsRequest, _settings_pb2.Settings]
-    """All categories but `auth`."""
+    """All categories."""
     UpdateSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.UpdateSettingsRequest, _settings_pb2.Settings]
-    """Changes any of the categories but `auth`: all of them, or none where a value is bad."""
+    """Changes any of the categories: all of them, or none where a value is bad."""
     GetRateLimitSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.GetRateLimitSettingsRequest, _settings_pb2.RateLimitSettings]
     """How many requests are taken."""
     UpdateRateLimitSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.UpdateRateLimitSettingsRequest, _settings_pb2.RateLimitSettings]
     """Changes how many requests are taken, on every gateway worker within a second."""
+    GetMailSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.GetMailSettingsRequest, _settings_pb2.MailSettings]
+    """How mail is sent."""
+    UpdateMailSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.UpdateMailSettingsRequest, _settings_pb2.MailSettings]
+    """Changes how mail is sent. A key that is set to null is again as the environment says."""
     GetGeneralSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.GetGeneralSettingsRequest, _settings_pb2.GeneralSettings]
     """What concerns the installation as a whole."""
     UpdateGeneralSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.UpdateGeneralSettingsRequest, _settings_pb2.GeneralSettings]
@@ -48,24 +54,32 @@ class SettingsServiceStub:
 
 @_typing.type_check_only
 class SettingsServiceAsyncStub(SettingsServiceStub):
-    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth."""
+    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth, and
+    part of what is told and changed here as a whole.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.GetSettingsRequest, _settings_pb2.Settings]  # type: ignore[assignment]
-    """All categories but `auth`."""
+    """All categories."""
     UpdateSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.UpdateSettingsRequest, _settings_pb2.Settings]  # type: ignore[assignment]
-    """Changes any of the categories but `auth`: all of them, or none where a value is bad."""
+    """Changes any of the categories: all of them, or none where a value is bad."""
     GetRateLimitSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.GetRateLimitSettingsRequest, _settings_pb2.RateLimitSettings]  # type: ignore[assignment]
     """How many requests are taken."""
     UpdateRateLimitSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.UpdateRateLimitSettingsRequest, _settings_pb2.RateLimitSettings]  # type: ignore[assignment]
     """Changes how many requests are taken, on every gateway worker within a second."""
+    GetMailSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.GetMailSettingsRequest, _settings_pb2.MailSettings]  # type: ignore[assignment]
+    """How mail is sent."""
+    UpdateMailSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.UpdateMailSettingsRequest, _settings_pb2.MailSettings]  # type: ignore[assignment]
+    """Changes how mail is sent. A key that is set to null is again as the environment says."""
     GetGeneralSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.GetGeneralSettingsRequest, _settings_pb2.GeneralSettings]  # type: ignore[assignment]
     """What concerns the installation as a whole."""
     UpdateGeneralSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.UpdateGeneralSettingsRequest, _settings_pb2.GeneralSettings]  # type: ignore[assignment]
     """Changes what concerns the installation as a whole."""
 
 class SettingsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth."""
+    """Settings that change while everything runs. The category `auth` is auth-service's own, at /api/v1/settings/auth, and
+    part of what is told and changed here as a whole.
+    """
 
     @_abc_1.abstractmethod
     def GetSettings(
@@ -73,7 +87,7 @@ class SettingsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settings_pb2.GetSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settings_pb2.Settings, _abc.Awaitable[_settings_pb2.Settings]]:
-        """All categories but `auth`."""
+        """All categories."""
 
     @_abc_1.abstractmethod
     def UpdateSettings(
@@ -81,7 +95,7 @@ class SettingsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settings_pb2.UpdateSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settings_pb2.Settings, _abc.Awaitable[_settings_pb2.Settings]]:
-        """Changes any of the categories but `auth`: all of them, or none where a value is bad."""
+        """Changes any of the categories: all of them, or none where a value is bad."""
 
     @_abc_1.abstractmethod
     def GetRateLimitSettings(
@@ -98,6 +112,22 @@ class SettingsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settings_pb2.RateLimitSettings, _abc.Awaitable[_settings_pb2.RateLimitSettings]]:
         """Changes how many requests are taken, on every gateway worker within a second."""
+
+    @_abc_1.abstractmethod
+    def GetMailSettings(
+        self,
+        request: _settings_pb2.GetMailSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settings_pb2.MailSettings, _abc.Awaitable[_settings_pb2.MailSettings]]:
+        """How mail is sent."""
+
+    @_abc_1.abstractmethod
+    def UpdateMailSettings(
+        self,
+        request: _settings_pb2.UpdateMailSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settings_pb2.MailSettings, _abc.Awaitable[_settings_pb2.MailSettings]]:
+        """Changes how mail is sent. A key that is set to null is again as the environment says."""
 
     @_abc_1.abstractmethod
     def GetGeneralSettings(
