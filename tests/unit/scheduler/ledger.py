@@ -81,9 +81,10 @@ class Setting:
 
 
 @asynccontextmanager
-async def ledger_setting(folder: Path, interval: str = "1m", **settings: Any) -> AsyncIterator[Setting]:
-    """With the task NAME in it."""
-    database = await open_store(f"sqlite:///{folder}/scheduler.db", "scheduler")
+async def ledger_setting(place: Path | str, interval: str = "1m", **settings: Any) -> AsyncIterator[Setting]:
+    """With the task NAME in it, in a SQLite file in the folder `place` or at the STORAGE_URL that it is."""
+    url = f"sqlite:///{place}/scheduler.db" if isinstance(place, Path) else place
+    database = await open_store(url, "scheduler")
     store = LedgerStore(database)
     try:
         await store.prepare()
