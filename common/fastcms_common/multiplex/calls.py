@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _OK = grpc.StatusCode.OK
+CLOSED = "The channel was closed."
 
 
 class MadeCall(grpc.aio.UnaryUnaryCall[Any, Any]):
     """Awaiting it gives the response or raises grpc.aio.AioRpcError. Cancelled, or past its deadline, it leaves its
     stream, which tells the server."""
+
+    # grpc.aio's `Channel.close` looks for calls among the tasks, and takes one without a channel for a defect.
+    _channel = None
 
     def __init__(
         self,
@@ -92,6 +96,10 @@ class MadeCall(grpc.aio.UnaryUnaryCall[Any, Any]):
             self._initial, self._trailing = list(error.initial_metadata() or ()), list(error.trailing_metadata() or ())
             self.fail(error.code(), error.details() or "")
             return
+        except asyncio.CancelledError:
+            # The channel was closed. Where the call itself was given up this says nothing more.
+            self.fail(grpc.StatusCode.UNAVAILABLE, CLOSED)
+            raise
         if not self._future.done():
             self._response, self._initial, self._trailing = response, list(initial), list(trailing)
             self._finish()

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from fastcms_common.multiplex import frames
-from fastcms_common.multiplex.calls import MadeCall
+from fastcms_common.multiplex.calls import CLOSED, MadeCall
 from fastcms_common.multiplex.lanes import Lanes, OpenChannel
 
 
@@ -26,6 +26,7 @@ class MultiplexedChannel(grpc.aio.Channel):
         self._plain = open_channel(target)
         self._lanes = Lanes(target, open_channel, self._make_plainly)
         self._passed_on: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def streams_up(self) -> int:
@@ -62,6 +63,7 @@ class MultiplexedChannel(grpc.aio.Channel):
         await self._plain.channel_ready()
 
     async def close(self, grace: float | None = None) -> None:
+        self._closed = True
         await self._lanes.close()
         for task in list(self._passed_on):
             task.cancel()
@@ -75,6 +77,9 @@ class MultiplexedChannel(grpc.aio.Channel):
 
     def _make_plainly(self, call: MadeCall) -> None:
         """A call that its stream never sent is made as a plain one, and nobody notices."""
+        if self._closed:
+            call.fail(grpc.StatusCode.UNAVAILABLE, CLOSED)
+            return
         plain: Any = self._plain.unary_unary(call.method, response_deserializer=call.deserializer)
         made = plain(call.request, timeout=call.time_remaining(), metadata=call.metadata)
         task = asyncio.create_task(call.relay(made))

@@ -43,6 +43,7 @@ class Lanes:
         # Of the addresses that are no more, until they have answered.
         self._retiring: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def up(self) -> int:
@@ -51,7 +52,7 @@ class Lanes:
 
     def open(self) -> None:
         """Begins to connect, and keeps at it. Needs a running event loop."""
-        if self._following is None:
+        if self._following is None and not self._closed:
             self._following = asyncio.create_task(self._follow_addresses())
 
     def next(self) -> Stream | None:
@@ -66,6 +67,7 @@ class Lanes:
 
     async def close(self) -> None:
         """Ends the streams; the calls on them fail."""
+        self._closed = True
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -159,6 +162,31 @@ async def connected(target: str, streams: int = 1) -> MultiplexedChannel:
     return channel
 
 
+class ServerProcess:
+    """A server in a process of its own, which can be killed."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.contract.multiplex.server"]
+        root = Path(__file__).parents[3]
+        self._process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.target = f"127.0.0.1:{int(self._process.stdout.readline())}"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
 def rpc(channel: grpc.aio.Channel) -> Any:
     """`await rpc(channel)(Wishes(...), timeout=…, metadata=…)` gives text."""
     return channel.unary_unary(DO, request_serializer=encode, response_deserializer=bytes.decode)
+
+
+async def _serve_until_killed() -> None:
+    server = await Server().start()
+    print(server.port, flush=True)  # noqa: T201 - for the one who started it
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_until_killed())

@@ -12,7 +12,7 @@ import pytest
 
 from fastcms_common.channels import open_raw_channel
 from fastcms_common.multiplex import frames, lanes
-from tests.contract.multiplex.server import DO, Server, Wishes, connected, encode, rpc, until
+from tests.contract.multiplex.server import DO, Server, ServerProcess, Wishes, connected, encode, rpc, until
 
 
 @pytest.fixture
@@ -302,6 +302,51 @@ async def test_a_server_that_dies_fails_what_is_in_flight_and_is_found_again(ser
     assert again.service.served == 1
     await channel.close()
     await again.stop()
+
+
+async def test_a_killed_process_fails_what_is_in_flight():
+    process = ServerProcess()
+    try:
+        channel = await connected(process.target)
+        answered = await rpc(channel)(Wishes(say="alive"), timeout=10)
+        calls = [rpc(channel)(Wishes(hang=True), timeout=30) for _ in range(20)]
+        await rpc(channel)(Wishes(say="these are on their way"), timeout=10)
+    finally:
+        process.kill()
+    assert answered == "alive"
+    for call in calls:
+        assert await code_of(call) is grpc.StatusCode.UNAVAILABLE
+    assert await code_of(rpc(channel)(Wishes(), timeout=10)) is grpc.StatusCode.UNAVAILABLE
+    await channel.close()
+
+
+async def test_no_call_hangs_when_its_channel_is_closed():
+    server = await Server(calls_at_once=2).start()
+    channel = await connected(server.target)
+    calls = [rpc(channel)(Wishes(hang=True)) for _ in range(10)]
+    await server.until(running=2)
+    await channel.close()
+    async with asyncio.timeout(10):
+        for call in calls:
+            assert await code_of(call) is grpc.StatusCode.UNAVAILABLE
+    await server.stop()
+
+
+async def test_a_plain_call_in_place_of_one_on_a_stream_ends_with_its_channel():
+    server = await Server(calls_at_once=1).start()
+    channel = await connected(server.target)
+    calls = [rpc(channel)(Wishes(hang=True)) for _ in range(5)]
+    await server.until(running=1)
+    server.multiplexer.drain()
+    await server.until(running=5)
+    calls[1].cancel()
+    await server.until(running=4)
+    await channel.close()
+    async with asyncio.timeout(10):
+        for call in (calls[0], *calls[2:]):
+            assert await code_of(call) is grpc.StatusCode.UNAVAILABLE
+    await server.until(running=0)
+    await server.stop()
 
 
 async def test_calls_that_were_never_sent_survive_their_stream():
