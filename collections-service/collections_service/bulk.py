@@ -79,12 +79,17 @@ class Bulk:
         docs = [outcome for outcome in prepared if not isinstance(outcome, DomainError)]
         undo = await self._journal.inserting(collection, [doc[ID] for doc in docs]) if atomic else None
         refused = await self._store.insert_many(collection, docs)
+        first = next(((index, error) for index, error in enumerate(refused) if error is not None), None)
+        if undo is not None and first is not None:
+            inserted = [doc[ID] for doc, error in zip(docs, refused, strict=True) if error is None]
+            await self._journal.take_back_inserts(collection, inserted, undo)
+            raise taken(collection, first[1], f"records[{first[0]}].data.")
+        # What a record points to may have been deleted at the same moment; see `Records._check_again`.
+        late = await self._records.take_back_strays(collection, session, docs) if collection.relations else {}
         if undo is not None:
-            if any(refused):
-                inserted = [doc[ID] for doc, error in zip(docs, refused, strict=True) if error is None]
-                await self._journal.take_back_inserts(collection, inserted, undo)
-                at = next(index for index, error in enumerate(refused) if error is not None)
-                raise taken(collection, refused[at], f"records[{at}].data.")  # type: ignore[arg-type]
+            if late:
+                await self._journal.take_back_inserts(collection, [doc[ID] for doc in docs], undo)
+                raise next(iter(late.values()))
             await self._journal.done(undo)
         results = iter(zip(docs, refused, strict=True))
         outcomes = []
@@ -92,8 +97,9 @@ class Bulk:
             if isinstance(outcome, DomainError):
                 outcomes.append(Outcome(error=outcome))
                 continue
-            doc, error = next(results)
-            outcomes.append(Outcome(doc, created=True) if error is None else Outcome(error=taken(collection, error)))
+            doc, duplicate = next(results)
+            refusal = taken(collection, duplicate) if duplicate is not None else late.get(doc[ID])
+            outcomes.append(Outcome(doc, created=True) if refusal is None else Outcome(error=refusal))
         return outcomes
 
     async def checked(self, collection: Collection, session: Session, new: NewRecord, prefix: str) -> Document:

@@ -48,6 +48,21 @@ def step_of(collection: Collection, patch: Patch, doc: Document, moment: str, re
     return Step(change, conjunction(conditions), values)
 
 
+def incoming(patch: Patch, doc: Document) -> dict[str, Any]:
+    """The values that the patch would give the record, as rules see them in `@request.data`: those that are set, and
+    what the steps come to."""
+    values = dict(patch.values)
+    for item, sign, amount in patch.steps:
+        held = doc.get(item.id)
+        if item.many:
+            kept = list(held or [])
+            more = [value for value in amount if value not in kept]
+            values[item.id] = kept + more if sign == "+" else [value for value in kept if value not in amount]
+        else:
+            values[item.id] = (held or 0) + (amount if sign == "+" else -amount)
+    return values
+
+
 def _number_step(
     item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]
 ) -> tuple[int | float, Query]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from collections_service.answers import Answer, Rendering, Shown
 from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
 from collections_service.journal import Journal, revision_of
 from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection
-from collections_service.patches import step_of
+from collections_service.patches import incoming, step_of
 from collections_service.policy import Session, not_found
 from collections_service.preconditions import if_match, require
 from collections_service.relations import Relations, new_revision
@@ -91,7 +91,22 @@ class Records:
             await self._store.insert(collection, doc)
         except Duplicate as error:
             raise taken(collection, error) from None
+        # What it points to may have been deleted at the same moment; see `_check_again`.
+        for stray in (await self.take_back_strays(collection, session, [doc])).values():
+            raise stray
         return await rendering.one(doc)
+
+    async def take_back_strays(
+        self, collection: Collection, session: Session, docs: Sequence[Document]
+    ) -> dict[str, Invalid]:
+        """Deletes those of the records just inserted that point to what is gone; why, by their ids."""
+        strays = {}
+        for doc in docs:
+            errors = await self._relations.missing(session.snapshot, collection, doc)
+            if errors:
+                await self._store.delete(collection, doc[ID], eq(REVISION, doc[REVISION]))
+                strays[doc[ID]] = Invalid(errors)
+        return strays
 
     @staticmethod
     def check_creatable(collection: Collection, session: Session) -> None:
@@ -151,22 +166,23 @@ class Records:
         """
         request = session.request
         revision = new_revision() if note is None else revision_of(note, id)
-        request.data, request.given = patch.values, patch.given
-        checked: dict[str, Any] = {}
+        request.given = patch.given
+        checked = False
         for _ in range(_ATTEMPTS):
             doc = await self._store.get(collection, id) if _is_id(id) else None
             if doc is None:
                 raise not_found()
-            request.before = doc
+            request.before, request.data = doc, incoming(patch, doc)
             rule, looked_up = await session.judged(collection, "update", [doc])
             if not matches(rule, doc):
                 await self._refuse(collection, session, doc)
             require(header, doc)
             step = step_of(collection, patch, doc, times.now_text(), revision)
-            if step.values != checked:
+            if not checked:
                 await self._check_relations(collection, session, patch, prefix)
-                checked = step.values
-            guard = eq(REVISION, doc[REVISION]) if looked_up or self._asks_before(session, collection) else ALL
+                checked = True
+            depends = looked_up or self._asks_before(session, collection, patch)
+            guard = eq(REVISION, doc[REVISION]) if depends else ALL
             where = conjunction([rule, if_match(header), step.where, guard])
             try:
                 after = await self._store.update(collection, id, step.change, where)
@@ -176,14 +192,30 @@ class Records:
                 # A step that raced with others out of 64 bits is found by storage alone.
                 raise renamed(collection, error, prefix) from None
             if after is not None:
+                await self._check_again(collection, session, patch, doc, after, prefix)
                 return after
         raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
 
     @staticmethod
-    def _asks_before(session: Session, collection: Collection) -> bool:
-        """Whether the rule compares the incoming values with the stored ones (`:changed`)."""
-        texts = (collection.rules.get("update"), collection.rules.get("manage"))
-        return not session.sees_all and any(":changed" in text for text in texts if text)
+    def _asks_before(session: Session, collection: Collection, patch: Patch) -> bool:
+        """Whether the rule was judged by what is stored besides the fields it names: `:changed`, or a stepped value."""
+        texts = [text for rule in ("update", "manage") if (text := collection.rules.get(rule))]
+        telling = "@request.data" if patch.steps else ":changed"
+        return not session.sees_all and any(telling in text for text in texts)
+
+    async def _check_again(
+        self, collection: Collection, session: Session, patch: Patch, before: Document, after: Document, prefix: str
+    ) -> None:
+        """Takes the change back where a record that it points to was deleted at the same moment.
+
+        Who deletes looks for relations after deleting, who writes one looks for its record after writing: one of the
+        two sees the other.
+        """
+        try:
+            await self._check_relations(collection, session, patch, prefix)
+        except Invalid:
+            await self._store.restore(collection, before, after[REVISION])
+            raise
 
     async def _check_relations(self, collection: Collection, session: Session, patch: Patch, prefix: str) -> None:
         values = {**patch.values, **{field.id: amount for field, sign, amount in patch.steps if sign == "+"}}
@@ -215,11 +247,9 @@ class Records:
             note = await self._journal.releasing(collection, [id], release)
             deleted = await self._store.delete(collection, id, where)
             if deleted is not None:
-                await self._relations.carry_out(release)
-                await self._events.record_deleted(collection, id)
-            await self._journal.done(note)
-            if deleted is not None:
+                await self._finish_delete(collection, session, [deleted], note)
                 return
+            await self._journal.done(note)
         raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
 
     async def delete_together(self, collection: Collection, session: Session, ids: Sequence[str]) -> None:
@@ -248,9 +278,22 @@ class Records:
             gone.append(doc)
         note = await self._journal.releasing(collection, ids, release)
         await self._journal.done(undo)
+        await self._finish_delete(collection, session, docs, note)
+
+    async def _finish_delete(
+        self, collection: Collection, session: Session, gone: Sequence[Document], note: str | None
+    ) -> None:
+        """Does what deleting these records entails. Where somebody has pointed to one under `restrict` since the first
+        look, they are put back and Conflict is raised; see `_check_again`."""
+        try:
+            release = await self._relations.plan(session.snapshot, collection, [doc[ID] for doc in gone])
+        except Conflict:
+            await self._store.insert_many(collection, gone)
+            await self._journal.done(note)
+            raise
         await self._relations.carry_out(release)
-        for id in ids:
-            await self._events.record_deleted(collection, id)
+        for doc in gone:
+            await self._events.record_deleted(collection, doc[ID])
         await self._journal.done(note)
 
 

@@ -10,7 +10,7 @@ import pytest
 from fastcms_common.errors import Conflict, Invalid, Malformed, NotFound, Stale
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
-from tests.mongo_server import PARTIAL_INDEX
+from tests.mongo_server import PARTIAL_INDEX, UNIQUE_ON_UPDATE
 from tests.storages import Storage
 
 EVERY_TYPE = [
@@ -175,7 +175,7 @@ async def test_an_id_of_the_callers_own(server: CollectionsServer, things: str) 
 
 
 async def test_a_unique_value_is_there_once(server: CollectionsServer, things: str, storage: Storage) -> None:
-    storage.needs(PARTIAL_INDEX)
+    storage.needs(PARTIAL_INDEX, UNIQUE_ON_UPDATE)
     first = await server.add(things, title="x", code="ABC")
     other = await server.add(things, title="y", code="XYZ")
     with pytest.raises(Conflict) as refused:
