@@ -19,6 +19,7 @@ from auth_service.jobs import Jobs
 from auth_service.keys import SigningKeys
 from auth_service.lockouts import Lockouts
 from auth_service.mail_requests import MailRequests
+from auth_service.mail_settings import MailSettings
 from auth_service.mail_tokens import MailTokens
 from auth_service.mail_transports import Transport, outbox, smtp
 from auth_service.mails import Mails
@@ -45,12 +46,13 @@ from fastcms.auth.v1.keys_pb2_grpc import add_KeysServiceServicer_to_server
 from fastcms.auth.v1.mfa_pb2_grpc import add_MfaServiceServicer_to_server
 from fastcms.auth.v1.settings_pb2_grpc import add_SettingsServiceServicer_to_server
 from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceStub
-from fastcms_common import logs
+from fastcms_common import live_settings, logs
 from fastcms_common.access import Authenticator
 from fastcms_common.audit import AuditLog
 from fastcms_common.channels import open_channel
 from fastcms_common.errors import Conflict, Invalid, Unavailable
 from fastcms_common.redis_connection import connect
+from fastcms_common.sealing import Sealer
 from fastcms_common.service_tokens import read_key
 from fastcms_common.serving import run, serve
 from fastcms_common.sessions import SessionGuard
@@ -96,7 +98,8 @@ async def main(settings: Settings) -> None:
     people = People(store, realms, profiles)
     sign_in = SignIn(store, sessions, passwords, lockouts, tokens, live, profiles, factors, audit)
     mail_tokens, codes = MailTokens(store), OneTimeCodes(redis, master_key.derive("one-time-codes"))
-    mails = Mails(store, master_key, transport, sender_of(settings), audit)
+    mail_settings = MailSettings(transport, Sealer(service_key))
+    mails = Mails(store, master_key, mail_settings.send, sender_of(settings), audit)
     requests = MailRequests(redis, store, mail_tokens, codes, mails, settings.app_url)
     credentials = Credentials(
         store, sessions, passwords, lockouts, live, profiles, mail_tokens, codes, requests, sign_in, audit
@@ -146,6 +149,7 @@ async def main(settings: Settings) -> None:
                 reconciliation.serve_forever(),
                 settings_changes.watch(),
                 mails.send_forever(),
+                live_settings.LiveSettings(redis, {"mail": mail_settings.change}).watch(),
             ],
         )
     finally:
