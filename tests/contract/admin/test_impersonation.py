@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from fastcms.admin.v1 import admin_pb2
+from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms_common.errors import Denied, Invalid, Malformed, NotFound, Unauthenticated
 from tests.contract.admin.conftest import People
 from tests.contract.admin.server import USER_EMAIL, AdminServer
@@ -84,11 +85,12 @@ async def test_a_new_start_for_the_same_person_ends_the_one_before(server: Admin
     assert (await server.auth.me(second))["id"] == people.user_id
 
 
-async def refused(server: AdminServer, people: People, target: str, reason: str, bearer: str | None = None) -> None:
-    """The refusal is in the log, and says why and who."""
+async def refused(server: AdminServer, people: People, target: str, reason: str) -> AuditEvent:
+    """The refusal as it is in the log."""
     found = await server.events_until(people.root, 1, event_action="impersonation_refused", resource_id=target)
     assert orjson.loads(found[0].details)["refusal"] == reason
     assert found[0].outcome == "failure"
+    return found[0]
 
 
 async def test_oneself_cannot_be_impersonated(server: AdminServer, people: People):
@@ -123,11 +125,16 @@ async def test_an_impersonation_starts_no_other(server: AdminServer, people: Peo
     with pytest.raises(Denied) as caught:
         await server.impersonate(people.user_id, token)
     assert caught.value.reason == "FORBIDDEN_WHILE_IMPERSONATING"
+    event = await refused(server, people, people.user_id, "FORBIDDEN_WHILE_IMPERSONATING")
+    assert (event.user_id, event.actor_id) == (people.admin_id, people.root_id)
 
 
 async def test_users_and_strangers_start_none(server: AdminServer, people: People):
-    with pytest.raises(Denied):
+    with pytest.raises(Denied) as caught:
         await server.impersonate(people.admin_id, people.user)
+    assert caught.value.reason == "ADMIN_REQUIRED"
+    event = await refused(server, people, people.admin_id, "ADMIN_REQUIRED")
+    assert event.user_id == people.user_id
     with pytest.raises(Unauthenticated):
         await server.call(server.admin.ImpersonateUser, admin_pb2.ImpersonateUserRequest(user_id=people.user_id))
 

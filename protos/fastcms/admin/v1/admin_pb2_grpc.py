@@ -67,8 +67,9 @@ class AdminServiceServicer(object):
     """
 
     def ImpersonateUser(self, request, context):
-        """Gives the admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
-        before it is given out.
+        """Gives an admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
+        before it is given out. Anyone else is refused by auth-service and not at the door, so that the refusal is in the
+        log too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

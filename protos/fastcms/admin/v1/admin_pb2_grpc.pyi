@@ -34,8 +34,9 @@ class AdminServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     ImpersonateUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ImpersonateUserRequest, _admin_pb2.ImpersonateUserResponse]
-    """Gives the admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
-    before it is given out.
+    """Gives an admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
+    before it is given out. Anyone else is refused by auth-service and not at the door, so that the refusal is in the
+    log too.
     """
     StartImpersonation: _grpc.UnaryUnaryMultiCallable[_admin_pb2.StartImpersonationRequest, _admin_pb2.StartImpersonationResponse]
     """The same, in the shape of fastify-xadmin."""
@@ -52,8 +53,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImpersonateUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.ImpersonateUserRequest, _admin_pb2.ImpersonateUserResponse]  # type: ignore[assignment]
-    """Gives the admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
-    before it is given out.
+    """Gives an admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
+    before it is given out. Anyone else is refused by auth-service and not at the door, so that the refusal is in the
+    log too.
     """
     StartImpersonation: _aio.UnaryUnaryMultiCallable[_admin_pb2.StartImpersonationRequest, _admin_pb2.StartImpersonationResponse]  # type: ignore[assignment]
     """The same, in the shape of fastify-xadmin."""
@@ -73,8 +75,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ImpersonateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ImpersonateUserResponse, _abc.Awaitable[_admin_pb2.ImpersonateUserResponse]]:
-        """Gives the admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
-        before it is given out.
+        """Gives an admin a token to act as someone else. The token cannot be refreshed, and its start is in the audit log
+        before it is given out. Anyone else is refused by auth-service and not at the door, so that the refusal is in the
+        log too.
         """
 
     @_abc_1.abstractmethod
