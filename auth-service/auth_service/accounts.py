@@ -51,6 +51,15 @@ class Accounts:
         may_make(caller, wanted)
         return await self.create(email, password, name, role=wanted)
 
+    async def setup_needed(self) -> bool:
+        """Whether there is no admin yet."""
+        return not await self._store.any_admin()
+
+    @property
+    def setup_token_required(self) -> bool:
+        """Whether the first admin has to know the operator's token."""
+        return self._setup_token is not None
+
     async def ensure_first_admin(self, email: str, password: str) -> None:
         """Makes the first admin where there is none; otherwise nothing happens."""
         if await self._store.any_admin():

@@ -54,6 +54,10 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         )
         return login_answer(await self._sign_in.finish(identity, "registration"))
 
+    async def GetSetup(self, request: auth_pb2.GetSetupRequest, context: Any) -> auth_pb2.Setup:
+        needed = await self._accounts.setup_needed()
+        return auth_pb2.Setup(needed=needed, token_required=needed and self._accounts.setup_token_required)
+
     async def RegisterMember(self, request: auth_pb2.RegisterMemberRequest, context: Any) -> auth_pb2.LoginAnswer:
         realm = await self._realms.resolve(request.collection)
         identity = await self._members.register(realm, request.body.data)

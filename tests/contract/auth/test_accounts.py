@@ -64,6 +64,19 @@ async def test_two_spellings_of_an_address_are_one_account(server: AuthServer):
     assert orjson.loads((await server.login("Root@EXAMPLE.com")).user)["email"] == EMAIL
 
 
+async def test_set_up_is_needed_until_there_is_an_admin(server: AuthServer):
+    assert (await server.auth.GetSetup(auth_pb2.GetSetupRequest())).needed
+    await server.register()
+    assert not (await server.auth.GetSetup(auth_pb2.GetSetupRequest())).needed
+
+
+async def test_set_up_tells_that_it_takes_the_setup_token(tmp_path: Path, redis_url: str):
+    async with auth_server(tmp_path, redis_url, setup_token="let me in") as server:
+        assert (await server.auth.GetSetup(auth_pb2.GetSetupRequest())).token_required
+        await server.register(setup_token="let me in")
+        assert not (await server.auth.GetSetup(auth_pb2.GetSetupRequest())).token_required
+
+
 async def test_the_setup_token_guards_the_first_registration(tmp_path: Path, redis_url: str):
     async with auth_server(tmp_path, redis_url, setup_token="let me in") as server:
         for wrong in ("", "let me out"):

@@ -40,6 +40,7 @@ def test_a_door_without_a_lock_is_there_on_purpose():
 
 PUBLIC = {
     "admin.v1.AuditService.GetCheckpointKeys",
+    "auth.v1.AuthService.GetSetup",
     "auth.v1.AuthService.Login",
     "auth.v1.AuthService.Refresh",
     "auth.v1.AuthService.RegisterMember",

@@ -43,6 +43,11 @@ class AuthServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
                 _registered_method=True)
+        self.GetSetup = channel.unary_unary(
+                '/fastcms.auth.v1.AuthService/GetSetup',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.GetSetupRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.Setup.FromString,
+                _registered_method=True)
         self.RegisterMember = channel.unary_unary(
                 '/fastcms.auth.v1.AuthService/RegisterMember',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterMemberRequest.SerializeToString,
@@ -115,6 +120,13 @@ class AuthServiceServicer(object):
 
         For built-in users: open while no admin exists (with the header X-Setup-Token where the operator has set one);
         afterwards it needs an admin's token. The first admin is a superadmin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSetup(self, request, context):
+        """Whether the first admin is still to be made, and what that takes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +226,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.SerializeToString,
             ),
+            'GetSetup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSetup,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.GetSetupRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.Setup.SerializeToString,
+            ),
             'RegisterMember': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterMember,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterMemberRequest.FromString,
@@ -304,6 +321,33 @@ class AuthService(object):
             '/fastcms.auth.v1.AuthService/Register',
             fastcms_dot_auth_dot_v1_dot_auth__pb2.RegisterRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSetup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.AuthService/GetSetup',
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.GetSetupRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_auth__pb2.Setup.FromString,
             options,
             channel_credentials,
             insecure,

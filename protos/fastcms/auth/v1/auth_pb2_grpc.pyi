@@ -43,6 +43,8 @@ class AuthServiceStub:
     For built-in users: open while no admin exists (with the header X-Setup-Token where the operator has set one);
     afterwards it needs an admin's token. The first admin is a superadmin.
     """
+    GetSetup: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetSetupRequest, _auth_pb2.Setup]
+    """Whether the first admin is still to be made, and what that takes."""
     RegisterMember: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RegisterMemberRequest, _auth_pb2.LoginAnswer]
     """Creates a member of an auth collection and signs them in: e-mail, password and the collection's own fields, flat in
     one object.
@@ -85,6 +87,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     For built-in users: open while no admin exists (with the header X-Setup-Token where the operator has set one);
     afterwards it needs an admin's token. The first admin is a superadmin.
     """
+    GetSetup: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetSetupRequest, _auth_pb2.Setup]  # type: ignore[assignment]
+    """Whether the first admin is still to be made, and what that takes."""
     RegisterMember: _aio.UnaryUnaryMultiCallable[_auth_pb2.RegisterMemberRequest, _auth_pb2.LoginAnswer]  # type: ignore[assignment]
     """Creates a member of an auth collection and signs them in: e-mail, password and the collection's own fields, flat in
     one object.
@@ -130,6 +134,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         For built-in users: open while no admin exists (with the header X-Setup-Token where the operator has set one);
         afterwards it needs an admin's token. The first admin is a superadmin.
         """
+
+    @_abc_1.abstractmethod
+    def GetSetup(
+        self,
+        request: _auth_pb2.GetSetupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.Setup, _abc.Awaitable[_auth_pb2.Setup]]:
+        """Whether the first admin is still to be made, and what that takes."""
 
     @_abc_1.abstractmethod
     def RegisterMember(
