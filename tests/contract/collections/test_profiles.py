@@ -1,0 +1,165 @@
+"""The record side of members, as auth-service uses it, and what it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from fastcms.collections.v1 import profiles_pb2
+from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
+from fastcms_common.ids import new_id
+from tests.contract.collections.server import CollectionsServer
+
+FIELDS = ("company", {"name": "age", "type": "number", "min": 0.0}, {"name": "note", "type": "text", "hidden": True})
+
+
+class AuthService:
+    """What auth-service calls."""
+
+    def __init__(self, server: CollectionsServer, realm: str, token: str) -> None:
+        self.server = server
+        self.realm = realm
+        self.token = token
+
+    async def call(self, rpc: str, **arguments: Any) -> Any:
+        request = getattr(profiles_pb2, f"{rpc}Request")(**{"collection": self.realm, **arguments})
+        return await self.server.call(getattr(self.server.profiles, rpc), request, self.token)
+
+    async def create(self, id: str, email: str = "ada@example.com", /, **data: Any) -> dict[str, Any]:
+        answer = await self.call("CreateProfile", id=id, email=email, verified=False, data=orjson.dumps(data))
+        assert answer.id == id
+        return orjson.loads(answer.record)
+
+
+@pytest.fixture
+async def auth(server: CollectionsServer) -> AuthService:
+    made = await server.create("members", *FIELDS, type="auth", options=b'{"auth": {"otp_enabled": true}}')
+    return AuthService(server, made.id, await server.service())
+
+
+async def test_a_realm_is_resolved_by_name_and_by_id(auth: AuthService) -> None:
+    await auth.server.create("things")
+    for word in ("members", auth.realm):
+        realm = await auth.call("ResolveRealm", collection=word)
+        assert (realm.id, realm.name, orjson.loads(realm.auth_options)) == (
+            auth.realm,
+            "members",
+            {"otp_enabled": True},
+        )
+    for word in ("things", "nothing"):
+        with pytest.raises(NotFound):
+            await auth.call("ResolveRealm", collection=word)
+
+
+async def test_a_profile_is_made_once_and_read_by_its_owner(auth: AuthService) -> None:
+    id = new_id()
+    record = await auth.create(id, company="Acme", email_visibility=True)
+    assert {name: record[name] for name in ("id", "email", "verified", "email_visibility", "company", "age")} == {
+        "id": id,
+        "email": "ada@example.com",
+        "verified": False,
+        "email_visibility": True,
+        "company": "Acme",
+        "age": None,
+    }
+    assert "note" not in record
+    assert await auth.create(id, "other@example.com", company="Other") == record
+    assert orjson.loads((await auth.call("GetProfile", id=id)).record) == record
+    assert list((await auth.call("FindProfiles", ids=[id, new_id()])).ids) == [id]
+
+
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [
+        ({"zzz": 1}, ["zzz"]),
+        ({"age": -1, "company": 3}, ["company", "age"]),
+        ({"id": "x"}, ["id"]),
+        ({"email": "x"}, ["email"]),
+        ({"verified": True}, ["verified"]),
+        ({"role": "admin"}, ["role"]),
+        ({"password": "x"}, ["password"]),
+        ({"created": "x"}, ["created"]),
+    ],
+)
+async def test_bad_fields_are_named_flat(auth: AuthService, data: dict[str, Any], fields: list[str]) -> None:
+    with pytest.raises(Invalid) as refused:
+        await auth.create(new_id(), **data)
+    assert [error.field for error in refused.value.fields] == fields
+
+
+async def test_only_auth_service_changes_email_and_verified(auth: AuthService) -> None:
+    id = new_id()
+    await auth.create(id)
+    answer = await auth.call("UpdateProfile", id=id, verified=True)
+    assert orjson.loads(answer.record)["verified"] is True
+    answer = await auth.call("UpdateProfile", id=id, email="new@example.com")
+    assert orjson.loads(answer.record)["email"] == "new@example.com"
+    with pytest.raises(NotFound):
+        await auth.call("UpdateProfile", id=new_id(), verified=True)
+    for name in ("email", "verified"):
+        with pytest.raises(Invalid) as refused:
+            await auth.server.patch("members", id, {name: None})
+        assert refused.value.fields[0].field == f"data.{name}"
+    await auth.server.patch("members", id, {"company": "New", "email_visibility": True})
+
+
+async def test_deleting_a_profile_is_repeatable_and_minds_relations(auth: AuthService) -> None:
+    id = new_id()
+    await auth.create(id)
+    relation = {"name": "owner", "type": "relation", "collection": "members", "on_delete": "restrict"}
+    await auth.server.open("things", relation)
+    thing = await auth.server.add("things", owner=id)
+    with pytest.raises(Conflict):
+        await auth.call("DeleteProfile", id=id)
+    await auth.server.remove("things", thing["id"])
+    for _ in range(2):
+        await auth.call("DeleteProfile", id=id)
+    await auth.call("DeleteProfile", collection=new_id(), id=id)
+    with pytest.raises(NotFound):
+        await auth.call("GetProfile", id=id)
+
+
+async def test_members_are_not_made_as_records(auth: AuthService) -> None:
+    await auth.server.change(auth.realm, create_rule="")
+    for bearer in (None, "", await auth.server.user()):
+        with pytest.raises(Denied) as refused:
+            await auth.server.add("members", bearer, company="x")
+        assert refused.value.reason == "USE_AUTH_ROUTES"
+
+
+async def test_profiles_are_for_services_alone(auth: AuthService) -> None:
+    request = profiles_pb2.ResolveRealmRequest(collection="members")
+    for bearer, error in ((None, Denied), (await auth.server.user(), Denied), ("", Unauthenticated)):
+        with pytest.raises(error):
+            await auth.server.call(auth.server.profiles.ResolveRealm, request, bearer)
+
+
+async def test_auth_service_hears_of_members_that_went(auth: AuthService) -> None:
+    await auth.server.open("things", "title")
+    thing = await auth.server.add("things", title="t")
+    await auth.server.remove("things", thing["id"])
+    first, second = new_id(), new_id()
+    for id in (first, second):
+        await auth.create(id)
+    await auth.server.remove("members", first)
+    await auth.server.truncate("members")
+    await auth.server.drop(auth.realm)
+    told = [(event["event"], event["collection_id"], event.get("record_id")) for event in await auth.server.events()]
+    assert told == [
+        ("record_deleted", auth.realm, first),
+        ("collection_truncated", auth.realm, None),
+        ("collection_deleted", auth.realm, None),
+    ]
+
+
+async def test_a_cascade_tells_of_members_too(auth: AuthService) -> None:
+    await auth.server.open("teams", "name")
+    relation = {"name": "team", "type": "relation", "collection": "teams", "on_delete": "cascade"}
+    await auth.server.change(auth.realm, schema=[*FIELDS, relation])
+    team = (await auth.server.add("teams", name="t"))["id"]
+    id = new_id()
+    await auth.create(id, team=team)
+    await auth.server.remove("teams", team)
+    assert [event["record_id"] for event in await auth.server.events()] == [id]
