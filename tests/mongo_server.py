@@ -42,16 +42,18 @@ ALL_OF_AN_ARRAY = "conditions that all elements of an array must meet"
 NESTED_ARRAYS = "arrays within arrays"
 ONE_WINNER = "conditional changes that only one of several callers makes"
 UNIQUE_ON_UPDATE = "naming the index that an update or a new index breaks"
+ATOMIC_CHANGES = "finding and changing a document in one step"
 ODD_KEYS = "keys with quotes, backslashes, blanks or control characters"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of server. `gaps` are things it cannot do, with the reason; `refusals` match the errors by which it says
-    so itself."""
+    so itself; `unusable` says why the storage engine as a whole cannot run on it."""
 
     name: str
     gaps: Mapping[str, str] = field(default_factory=dict)
+    unusable: str | None = None
     refusals: tuple[str, ...] = ()
 
     def refuses(self, error: BaseException) -> bool:
@@ -70,11 +72,15 @@ FERRETDB_1 = Kind(
         NESTED_ARRAYS: "documents with arrays within arrays are refused",
         ONE_WINNER: "findAndModify reads and writes in two steps: of 40 at once that want v = 0, a dozen win",
         UNIQUE_ON_UPDATE: "only an insert that breaks a unique index is answered with the error code for it",
+        ATOMIC_CHANGES: "findAndModify reads, and then writes: parallel changes of one document overwrite each other",
         ODD_KEYS: "its own JSON breaks on quotes and backslashes in keys, its paths on blanks",
     },
     refusals=("not implemented", "not supported", "path element must not"),
 )
-NX_27017 = Kind("nx-27017")
+NX_27017 = Kind(
+    "nx-27017",
+    unusable="every insert fails under an index that ends in _id; $not is unknown; duplicate keys are not told as such",
+)
 
 
 class Process(Protocol):

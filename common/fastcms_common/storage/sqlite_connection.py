@@ -8,15 +8,18 @@ import apsw
 
 from fastcms_common.storage import values
 
-# A lock held by another process (a backup, a second writer) is waited for this long, then it is Unavailable.
-BUSY_MILLISECONDS = 5_000
 
+def connect(
+    file: Path, *, writing: bool = False, lock_wait_seconds: float = 5.0, page_limit: int | None = None
+) -> apsw.Connection:
+    """Opens the file. Readers cannot write.
 
-def connect(file: Path, *, writing: bool = False) -> apsw.Connection:
-    """Opens the file. Readers cannot write."""
+    A lock of another process (a backup, say) is waited for `lock_wait_seconds`; the file never has more than
+    `page_limit` pages of 4 KiB.
+    """
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
     connection = apsw.Connection(str(file), flags=flags, statementcachesize=512)
-    connection.set_busy_timeout(BUSY_MILLISECONDS)
+    connection.set_busy_timeout(int(lock_wait_seconds * 1000))
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA fullfsync=ON")
@@ -25,6 +28,8 @@ def connect(file: Path, *, writing: bool = False) -> apsw.Connection:
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.create_scalar_function("fc_like", _like, 2, deterministic=True)
     connection.create_scalar_function("fc_lower", _lower, 1, deterministic=True)
+    if page_limit is not None:
+        connection.execute(f"PRAGMA max_page_count={page_limit:d}")
     if not writing:
         connection.execute("PRAGMA query_only=ON")
     return connection

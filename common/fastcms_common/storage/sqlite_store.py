@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import apsw
 import orjson
 
-from fastcms_common.errors import NotFound
+from fastcms_common.errors import NotFound, Unavailable
 from fastcms_common.storage import sqlite_schema as schema
 from fastcms_common.storage import sqlite_statements as statements
 from fastcms_common.storage.coalescing import Coalescer
@@ -35,25 +35,36 @@ CHUNK = 500
 class SqliteStore(Store):
     """One SQLite file. Made by `open`; bound to the event loop that was running then."""
 
-    def __init__(self, file: FilePath, *, time_limit_seconds: float) -> None:
-        self._file = file
+    def __init__(self, connect: Callable[..., apsw.Connection], name: str, time_limit_seconds: float) -> None:
         self._time_limit = time_limit_seconds
         self._tables: dict[str, TableRules] = {}
         self._reads: SimpleQueue[Any] = SimpleQueue()
         self._writes: SimpleQueue[Any] = SimpleQueue()
-        self._readers = [Worker(f"{file.stem}-reader", partial(connect, file), self._reads) for _ in range(READERS)]
-        self._writer = Writer(f"{file.stem}-writer", partial(connect, file, writing=True), self._writes)
+        self._readers = [Worker(f"{name}-reader", connect, self._reads) for _ in range(READERS)]
+        self._writer = Writer(f"{name}-writer", partial(connect, writing=True), self._writes)
         self._gets = Coalescer(self._get_all)
         self._closed = False
 
     @classmethod
-    async def open(cls, file: FilePath, *, time_limit_seconds: float = 20.0) -> SqliteStore:
+    async def open(
+        cls,
+        file: FilePath,
+        *,
+        time_limit_seconds: float = 20.0,
+        lock_wait_seconds: float = 5.0,
+        page_limit: int | None = None,
+    ) -> SqliteStore:
         """Opens the file, and makes it and its folder where they are missing. Unavailable if that cannot be.
 
-        `time_limit_seconds` bounds every single read (TimedOut).
+        `time_limit_seconds` bounds every single read (TimedOut), `lock_wait_seconds` the wait for another process's
+        lock, `page_limit` the size of the file in pages of 4 KiB (Unavailable, both).
         """
-        await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
-        store = cls(file, time_limit_seconds=time_limit_seconds)
+        try:
+            await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"{file.parent} is no folder to keep data in.", reason="STORAGE_UNAVAILABLE") from error
+        options: dict[str, Any] = {"lock_wait_seconds": lock_wait_seconds, "page_limit": page_limit}
+        store = cls(partial(connect, file, **options), file.stem, time_limit_seconds)
         try:
             await store._write(statements.nothing)
         except BaseException:

@@ -27,7 +27,7 @@ _Outcome: TypeAlias = "tuple[asyncio.Future[Any], Any, BaseException | None]"
 # How many writes share one transaction at most: keeps the wait of the first of them short.
 BATCH = 256
 # After this many virtual machine steps SQLite asks whether the time is up.
-STEPS_BETWEEN_CHECKS = 50_000
+STEPS_BETWEEN_CHECKS = 1_000
 
 
 class Worker:
