@@ -33,6 +33,7 @@ T = TypeVar("T")
 # Seconds after which a call that is still running is watched for its client going away.
 _WATCH_AFTER: Final = 0.05
 _ETAG: Final = "etag"
+_COOKIE: Final = "set-cookie"
 # What may be kept by a browser is asked for anew each time; the rest is not kept at all.
 _REVALIDATE: Final[Header] = (b"cache-control", b"private, no-cache")
 DO_NOT_STORE: Final[Header] = (b"cache-control", b"no-store")
@@ -95,8 +96,10 @@ class RpcEndpoint:
             await self.limits.by_account(request, self._route.rpc.name, [part.strip().casefold() for part in account])
 
     def _answer(self, request: Request, message: Any, trailing: Any) -> Answer:
-        etag = _etag_of(trailing)
+        etag, cookie = _header_of(trailing, _ETAG), _header_of(trailing, _COOKIE)
         headers: tuple[Header, ...] = (DO_NOT_STORE,) if etag is None else ((b"etag", etag), _REVALIDATE)
+        if cookie is not None:
+            headers = (*headers, (b"set-cookie", cookie))
         if etag is not None and request.method in ("GET", "HEAD") and _matches(request, etag):
             return Answer(304, headers=headers)
         if self._status == 204:
@@ -174,10 +177,10 @@ def failure_of(error: grpc.aio.AioRpcError) -> DomainError | ServiceFailed:
     return error_of_call(error)
 
 
-def _etag_of(trailing: Any) -> bytes | None:
+def _header_of(trailing: Any, name: str) -> bytes | None:
     if trailing:
         for key, value in trailing:
-            if key == _ETAG:
+            if key == name:
                 return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
     return None
 
