@@ -114,11 +114,14 @@ class RuntimeSettings:
             return "***" if key in category.secrets and value is not None else value
 
         await self._trail.record(
-            "admin",
+            "system",
             "settings_changed",
             severity="warning",
             resource_type="settings",
             resource_id=category.name,
-            description=f"Settings changed: {', '.join(f'{category.name}.{key}' for key in changed)}.",
-            details={key: {"old": shown(key, before[key]), "new": shown(key, value)} for key, value in changed.items()},
+            description=f"Changed the settings {', '.join(sorted(changed))}",
+            details={
+                "old": {key: shown(key, before[key]) for key in changed},
+                "new": {key: shown(key, value) for key, value in changed.items()},
+            },
         )
