@@ -77,7 +77,7 @@ def rates(measured: Measurements, systems: Sequence[str], count: int) -> str:
         own = measured.get((first, kind))
         found = [measured.get((system, kind)) for system in systems]
         ratios = [_ratio(own, measured.get((peer, kind))) for peer in peers]
-        rows.append([_title(kind, count), *(_number(one.rate) if one else NOTHING for one in found), *ratios])
+        rows.append([title(kind, count), *(_number(one.rate) if one else NOTHING for one in found), *ratios])
     return table(head, rows)
 
 
@@ -90,7 +90,7 @@ def details(measured: Measurements, systems: Sequence[str], count: int) -> str:
             one = measured.get((system, kind))
             if one is not None:
                 numbers = [f"{one.p50:.1f}", f"{one.p99:.1f}", f"{one.errors:,}", f"{one.cpu_per_thousand:.3f}"]
-                rows.append([_title(kind, count), system, *numbers, f"{one.memory_mib:,.0f}"])
+                rows.append([title(kind, count), system, *numbers, f"{one.memory_mib:,.0f}"])
     return table(head, rows)
 
 
@@ -98,7 +98,8 @@ def _kinds(measured: Measurements) -> list[str]:
     return [kind for kind in KINDS if any(one == kind for _, one in measured)]
 
 
-def _title(kind: str, count: int) -> str:
+def title(kind: str, count: int) -> str:
+    """What a kind of request is called where there are `count` records."""
     return KINDS[kind].format(n=f"{count:,}")
 
 

@@ -159,7 +159,7 @@ def _by_workers(wrk: str, plan: Plan) -> str:
     columns = {workers: _measure(wrk, [FastCms(workers)], plan)[0] for workers in (1, 2)}
     name = FastCms.name
     rows = [
-        [report._title(kind, plan.records), *(f"{columns[n][name, kind].rate:,.0f}" for n in columns)]
+        [report.title(kind, plan.records), *(f"{columns[n][name, kind].rate:,.0f}" for n in columns)]
         for kind in plan.kinds
     ]
     return "## Gateway workers\n\n" + report.table(["Requests/s", *(f"{n} workers" for n in columns)], rows)
@@ -176,7 +176,7 @@ def _by_records(wrk: str, plan: Plan, most: int) -> str:
             columns[system.name, count] = _measure(wrk, [system], Plan(plan.seconds, 1, count, kinds))[0]
     rows = [
         [
-            f"{report._title(kind, 0).replace(' of 0', '')}, {name}",
+            f"{report.title(kind, 0).replace(' of 0', '')}, {name}",
             *(f"{columns[name, n][name, kind].rate:,.0f}" for n in _counts(columns)),
         ]
         for kind in kinds
@@ -197,7 +197,7 @@ def _heading(plan: Plan) -> str:
             "# Results",
             "",
             f"Commit {commit}. {cores} cores, {memory:.0f} GiB; wrk with 32 connections on the same cores; "
-            f"{plan.rounds} rounds of {plan.seconds:g} s, the systems in turn, medians. Peers: PocketBase "
+            f"{plan.rounds} × {plan.seconds:g} s, the systems in turn, medians. Peers: PocketBase "
             f"{PocketBase.version}, pyfastcms {PyFastCms.version}, each as its makers start it. All signed in, "
             "collections that anyone may read; the index is on (category, views). A dash: it has no such thing. "
             "Ratios count, figures differ from machine to machine.",
