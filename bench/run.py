@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench import report  # noqa: E402
-from bench.loads import KINDS, find_wrk, run_load  # noqa: E402
+from bench.loads import CONNECTIONS, KINDS, find_wrk, run_load  # noqa: E402
 from bench.progress import say  # noqa: E402
 from bench.report import Measurement, Measurements  # noqa: E402
 from bench.systems.pocketbase import PocketBase  # noqa: E402
@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     systems: list[System] = [FastCms(asked.workers)]
     if not asked.alone:
         systems += [PocketBase(), PyFastCms()]
-    parts = [_heading(plan), _compared(wrk, systems, plan)]
+    # Before anything is started: what else keeps the machine busy.
+    busy = os.getloadavg()[0]
+    parts = [_heading(plan, busy), _compared(wrk, systems, plan)]
     if asked.scale:
         parts += [_by_workers(wrk, plan), _by_records(wrk, plan, asked.most)]
     text = "\n\n".join(parts) + "\n"
@@ -189,20 +191,19 @@ def _counts(columns: dict[tuple[str, int], Measurements]) -> list[int]:
     return sorted({count for _, count in columns})
 
 
-def _heading(plan: Plan) -> str:
+def _heading(plan: Plan, busy: float) -> str:
     commit = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain", "-uno") else "")
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
-    return "\n".join(
-        [
-            "# Results",
-            "",
-            f"Commit {commit}. {cores} cores, {memory:.0f} GiB; wrk with 32 connections on the same cores; "
-            f"{plan.rounds} × {plan.seconds:g} s, the systems in turn, medians. Peers: PocketBase "
-            f"{PocketBase.version}, pyfastcms {PyFastCms.version}, each as its makers start it. All signed in, "
-            "collections that anyone may read; the index is on (category, views). A dash: it has no such thing. "
-            "Ratios count, figures differ from machine to machine.",
-        ]
-    )
+    return f"""# Results
+
+`make bench` at commit {commit}, on {cores} cores and {memory:.0f} GiB; load average before the start {busy:.1f}.
+
+- Load: wrk with {CONNECTIONS} connections on the same cores; {plan.rounds} × {plan.seconds:g} s of each kind, the systems in turn; medians.
+- Peers: PocketBase {PocketBase.version} and pyfastcms {PyFastCms.version} from PyPI, each started as its makers say.
+- Everybody is signed in; the collections may be read by anyone. The index is on (category, views), the filter takes a
+  tenth of the records. PocketBase has no /auth/me: there it is the user's own record. A dash: there is no such thing.
+- CPU is that of all processes of a system, and so is memory. What counts are the ratios: figures differ from machine to
+  machine."""
 
 
 def _git(*arguments: str) -> str:
