@@ -194,11 +194,12 @@ def _counts(columns: dict[tuple[str, int], Measurements]) -> list[int]:
 def _heading(plan: Plan, busy: float) -> str:
     commit = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain", "-uno") else "")
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
+    each = f"{plan.rounds} × {plan.seconds:g} s"
     return f"""# Results
 
 `make bench` at commit {commit}, on {cores} cores and {memory:.0f} GiB; load average before the start {busy:.1f}.
 
-- Load: wrk with {CONNECTIONS} connections on the same cores; {plan.rounds} × {plan.seconds:g} s of each kind, the systems in turn; medians.
+- Load: wrk with {CONNECTIONS} connections on the same cores; {each} of each kind, the systems in turn; medians.
 - Peers: PocketBase {PocketBase.version} and pyfastcms {PyFastCms.version} from PyPI, each started as its makers say.
 - Everybody is signed in; the collections may be read by anyone. The index is on (category, views), the filter takes a
   tenth of the records. PocketBase has no /auth/me: there it is the user's own record. A dash: there is no such thing.
