@@ -39,11 +39,11 @@ class Accounts(auth_pb2_grpc.AuthServiceServicer):
 
 
 async def serve(ready: Connection) -> None:
-    logs.configure(ProcessSettings(log_level="warning"), "bench")
+    logs.configure(ProcessSettings(log_level="warning"), "bench")  # type: ignore[call-arg]
     server = grpc.aio.server(options=serving.SERVER_OPTIONS)
     # Login is public: nothing asks the authenticator for anybody.
     registry = serving._Registry(cast(Authenticator, _Nobody()))
-    auth_pb2_grpc.add_AuthServiceServicer_to_server(Accounts(), registry)  # type: ignore[no-untyped-call]
+    auth_pb2_grpc.add_AuthServiceServicer_to_server(Accounts(), registry)  # type: ignore[abstract, arg-type]
     multiplexer = Multiplexer()
     registry.register_with(multiplexer)
     server.add_generic_rpc_handlers((*registry.handlers(), multiplexer.handler()))
