@@ -134,6 +134,7 @@ class Stream:
         self._wake.set()
 
     async def _write(self) -> None:
+        finished = False
         try:
             while True:
                 await self._wake.wait()
@@ -142,10 +143,15 @@ class Stream:
                     await self._exchange.write(self._frame())
                 if self._leaving and not self._calls:
                     await self._exchange.done_writing()
+                    finished = True
                     return
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The reading side learns of it too, and tells the calls.
-            self._exchange.cancel()
+            return
+        finally:
+            if not finished:
+                # Whatever it was: without a writer the stream is of no use.
+                self._exchange.cancel()
 
     def _frame(self) -> bytes:
         size = 0
