@@ -32,8 +32,10 @@ class Expansion:
     def __init__(self, session: Session, collection: Collection, expand: str) -> None:
         self._session = session
         self._tree: dict[str, _Branch] = {}
+        if not expand or not expand.strip():
+            return
         errors = []
-        paths = [path.strip() for path in expand.split(",")] if expand.strip() else []
+        paths = [path.strip() for path in expand.split(",")]
         if len(paths) > MAX_PATHS:
             raise Invalid.field("expand", f"at most {MAX_PATHS} paths")
         for path in paths:

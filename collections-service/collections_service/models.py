@@ -109,7 +109,7 @@ class Collection:
     updated: str
     version: int = 1
 
-    @property
+    @cached_property
     def table_name(self) -> str:
         return "r_" + self.id.replace("-", "")
 
@@ -122,7 +122,17 @@ class Collection:
         """Every field that an expression may name."""
         return {field.name: field for field in (*self.system_fields, *self.fields)}
 
-    @property
+    @cached_property
+    def data_fields(self) -> tuple[FieldDefinition, ...]:
+        """The fields that stand in a record's `data`: of an auth collection those of every member first."""
+        return (*(AUTH_FIELDS if self.type == "auth" else ()), *self.fields)
+
+    @cached_property
+    def shown_fields(self) -> tuple[FieldDefinition, ...]:
+        """Those of them that are not hidden."""
+        return tuple(field for field in self.data_fields if not field.hidden)
+
+    @cached_property
     def relations(self) -> list[FieldDefinition]:
         return [field for field in self.fields if field.type == "relation"]
 

@@ -11,7 +11,6 @@ from collections_service.models import CREATED, EMAIL, ID, REVISION, UPDATED, VE
 from collections_service.policy import not_found
 from collections_service.records import taken
 from collections_service.relations import Relations, new_revision
-from collections_service.rendering import fields_of
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.errors import FieldError, Invalid, NotFound
@@ -115,5 +114,5 @@ class Profiles:
 
 def _flat(collection: Collection, doc: Document) -> dict[str, Any]:
     """The record as its owner sees it, in one object."""
-    shown = {field.name: doc.get(field.id) for field in fields_of(collection) if not field.hidden}
+    shown = {field.name: doc.get(field.id) for field in collection.shown_fields}
     return {ID: doc[ID], **shown, CREATED: doc[CREATED], UPDATED: doc[UPDATED]}

@@ -10,7 +10,6 @@ import orjson
 
 from collections_service.models import (
     CREATED,
-    EMAIL,
     EMAIL_VISIBILITY,
     ID,
     REVISION,
@@ -61,9 +60,9 @@ class View:
 
 def view(collection: Collection, caller: Caller | None, sees_all: bool, fields: str = "") -> View:
     """What the caller sees, narrowed down to `fields` (names, comma-separated). Invalid naming an unknown one."""
-    visible = [field for field in fields_of(collection) if sees_all or not field.hidden]
-    if not fields.strip():
-        return View(collection, caller, sees_all, _TOP, tuple(visible))
+    visible = collection.data_fields if sees_all else collection.shown_fields
+    if not fields or not fields.strip():
+        return View(collection, caller, sees_all, _TOP, visible)
     by_name = {field.name: field for field in visible}
     asked = [name.strip() for name in fields.split(",")]
     errors = []
@@ -76,20 +75,11 @@ def view(collection: Collection, caller: Caller | None, sees_all: bool, fields: 
             errors.append(FieldError("fields", f"there is no field '{name[:100]}'"))
     if errors:
         raise Invalid(errors)
-    chosen = visible if "data" in wanted else [field for field in visible if field.name in wanted]
+    chosen = visible if "data" in wanted else tuple(field for field in visible if field.name in wanted)
     top = tuple(name for name in _TOP if name == ID or name in wanted)
-    return View(collection, caller, sees_all, top, tuple(chosen))
-
-
-def fields_of(collection: Collection) -> list[FieldDefinition]:
-    """The fields that stand in a record's `data`: of an auth collection those of every member first."""
-    own = [field for field in collection.system_fields if field.name not in _TOP]
-    return [*own, *collection.fields]
+    return View(collection, caller, sees_all, top, chosen)
 
 
 def to_json(value: Any) -> bytes:
     """JSON, whole numbers exact, times and texts as they are stored."""
     return orjson.dumps(value)
-
-
-__all__ = ["EMAIL", "View", "fields_of", "to_json", "view"]

@@ -17,7 +17,7 @@ from collections_service.lists import Listing, Lists
 from collections_service.models import CREATED, ID, UPDATED, Collection, FieldDefinition
 from collections_service.policy import Session
 from collections_service.records import Records
-from collections_service.rendering import fields_of, to_json, view
+from collections_service.rendering import to_json, view
 from collections_service.store import CollectionStore
 from fastcms_common.errors import DomainError, FieldError, Invalid, Malformed
 from fastcms_common.storage import NONE
@@ -55,7 +55,7 @@ class Transfers:
         """The records that the caller may list and that match the filter, in the order of their ids."""
         where = await self._lists.matching(collection, session, Listing(filter=filter))
         looks = view(collection, session.caller, session.sees_all)
-        columns = [one for one in fields_of(collection) if session.sees_all or not one.hidden]
+        columns = collection.data_fields if session.sees_all else collection.shown_fields
         if form == "csv":
             yield row_text([ID, *(column.name for column in columns), CREATED, UPDATED]).encode()
         if where == NONE:
@@ -187,7 +187,7 @@ class _Rows:
 
     def __init__(self, collection: Collection) -> None:
         self._reader = CsvReader()
-        self._fields = {one.name: one for one in fields_of(collection)}
+        self._fields = {one.name: one for one in collection.data_fields}
         self._header: list[str] | None = None
 
     def feed(self, text: str) -> list[str]:

@@ -65,9 +65,16 @@ class Request:
     given: frozenset[str] = frozenset()
     before: Document | None = None
     query: Mapping[str, str] = field(default_factory=dict)
-    now: datetime = field(default_factory=times.now)
+    _now: datetime | None = None
     _auth: Document | None = None
     _auth_read: bool = False
+
+    @property
+    def now(self) -> datetime:
+        """One moment for all macros of the request."""
+        if self._now is None:
+            self._now = times.now()
+        return self._now
 
     async def value(self, operand: Fixed | Moment | Asked) -> Resolved:
         """What the operand is worth."""
