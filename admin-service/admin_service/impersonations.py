@@ -74,11 +74,10 @@ class Impersonations:
         return Started(started, request.duration)
 
     async def end(self) -> bool:
-        """Ends the impersonation whose token calls, or all that the calling admin has given; whether there was one."""
+        """Ends the impersonation whose token calls, or all that the calling admin has given; whether there was one.
+        auth-service writes their ends down, as it does where a fall in rank or a new start has ended them."""
         with as_service():
             ended = await self._identities.EndImpersonation(identities_pb2.EndImpersonationRequest(token=_token()))
-        for grant in ended.grants:
-            await self._record(_end_event(grant))
         return len(ended.grants) > 0
 
     async def _withdraw(self, token: str) -> None:
@@ -101,10 +100,7 @@ class Impersonations:
             outcome="failure",
             error_message=refusal.detail,
         )
-        await self._record(event)
-
-    async def _record(self, event: AuditEvent) -> None:
-        # What has happened has happened: that it cannot be written down now does not change the answer.
+        # The refusal stands whether or not it can be written down.
         try:
             await self._trail.keep(event)
         except Unavailable as error:
@@ -137,18 +133,4 @@ def _start_event(started: identities_pb2.StartImpersonationResponse, duration: i
         },
     )
     event.actor_id = started.actor_id
-    return event
-
-
-def _end_event(grant: identities_pb2.Grant) -> AuditEvent:
-    event = build_event(
-        "admin",
-        "impersonation_ended",
-        user_id=grant.target_id,
-        resource_type="user",
-        resource_id=grant.target_id,
-        description="An impersonation was ended.",
-        details={"session_id": grant.session_id, "started": grant.started.ToJsonString()},
-    )
-    event.actor_id = grant.actor_id
     return event

@@ -13,7 +13,9 @@ from auth_service.access_tokens import AccessTokens
 from auth_service.models import Grant, Identity
 from auth_service.sessions import Sessions
 from auth_service.store import AuthStore
+from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms_common import times
+from fastcms_common.audit import AuditLog, build_event
 from fastcms_common.context import Caller
 from fastcms_common.errors import Conflict, Denied, Malformed, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
@@ -40,12 +42,14 @@ class Impersonations:
         tokens: AccessTokens,
         verifier: TokenVerifier,
         guard: SessionGuard,
+        audit: AuditLog,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._tokens = tokens
         self._verifier = verifier
         self._guard = guard
+        self._audit = audit
 
     async def start(self, actor_token: str, target_id: str, duration: int, reason: str | None) -> Started:
         """Lets the admin of `actor_token` act as `target_id` for `duration` seconds.
@@ -131,4 +135,21 @@ class Impersonations:
     async def _end(self, grant: Grant) -> Grant | None:
         # The session first: a crash in between leaves a grant that looks alive and can do nothing.
         await self._sessions.end(grant.id, grant.target_id)
-        return await self._store.end_grant(grant.id, times.now_text())
+        ended = await self._store.end_grant(grant.id, times.now_text())
+        if ended is not None:
+            await self._audit.publish(_end_event(ended))
+        return ended
+
+
+def _end_event(grant: Grant) -> AuditEvent:
+    event = build_event(
+        "admin",
+        "impersonation_ended",
+        user_id=grant.target_id,
+        resource_type="user",
+        resource_id=grant.target_id,
+        description=f"{grant.actor_email} no longer acts as this user",
+        details={"session_id": grant.id, "started": grant.started},
+    )
+    event.actor_id = grant.actor_id
+    return event
