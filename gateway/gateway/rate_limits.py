@@ -34,6 +34,8 @@ REQUESTS: Final = "requests"
 _WINDOW: Final = 60
 # Seconds for which a Redis that was away is not asked by calls that may go on without it.
 _RESPITE: Final = 1.0
+# Seconds that a count may take. A Redis that hangs must not make everything hang that could do without it.
+_PATIENCE: Final = 0.5
 
 # KEYS: the counters. ARGV: of each its limit and its window in microseconds. Gives for each: whether the call is taken,
 # how many more would be, microseconds until all are there again, and until one is.
@@ -96,8 +98,11 @@ class Counters:
             arguments += (limit, _WINDOW * 1_000_000)
         try:
             with redis_errors():
-                numbers: Any = await self._take(keys=[key for key, _, _ in asked], args=arguments)
+                async with asyncio.timeout(_PATIENCE):
+                    numbers: Any = await self._take(keys=[key for key, _, _ in asked], args=arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are to hear it
+            if isinstance(error, TimeoutError):
+                error = Unavailable("Redis does not answer.", reason="REDIS_UNAVAILABLE")
             for _, _, answer in asked:
                 if not answer.done():
                     answer.set_exception(error)

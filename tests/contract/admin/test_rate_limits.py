@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ from fastcms_common.redis_connection import connect
 from gateway.config import Settings
 from gateway.rate_limits import Counters, RateLimits
 from gateway.requests import Request
+from tests.redis_process import RedisProcess
 
 ADA = Caller("ada", "user")
 
@@ -159,6 +161,22 @@ async def test_without_redis_credentials_are_refused_and_the_rest_goes_on():
     ):
         with pytest.raises(Unavailable):
             await take()
+    await redis.aclose()
+
+
+async def test_a_redis_that_hangs_holds_nobody_up(redis_server: RedisProcess):
+    redis = connect(redis_server.url)
+    counted = limits(redis)
+    await counted.by_caller(request(), ADA)
+    redis_server.process.send_signal(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(1.5):
+            for _ in range(20):
+                await counted.by_caller(request(), ADA)
+        with pytest.raises(Unavailable):
+            await counted.by_address(request(), "Login")
+    finally:
+        redis_server.process.send_signal(signal.SIGCONT)
     await redis.aclose()
 
 
