@@ -88,7 +88,7 @@ def _number_step(
 
 
 def _exact(bound: float) -> int | float:
-    return int(bound) if bound.is_integer() else bound
+    return int(bound) if float(bound).is_integer() else bound
 
 
 def _list_step(

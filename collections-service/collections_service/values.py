@@ -185,7 +185,7 @@ def _number(field: FieldDefinition) -> Check:
 
 
 def _plain(bound: float) -> str:
-    return str(int(bound)) if bound.is_integer() and abs(bound) < 2**53 else str(bound)
+    return str(int(bound)) if float(bound).is_integer() and abs(bound) < 2**53 else str(bound)
 
 
 def _many(field: FieldDefinition) -> Check:
