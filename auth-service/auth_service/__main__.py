@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import httpx
+
 from auth_service.access_tokens import AccessTokens
 from auth_service.accounts import Accounts
 from auth_service.administration import Administration
@@ -26,6 +28,11 @@ from auth_service.mails import Mails
 from auth_service.master_key import MasterKey
 from auth_service.members import Members
 from auth_service.mfa_servicer import MfaServicer, SettingsServicer
+from auth_service.oauth import OAuth
+from auth_service.oauth_clients import TIMEOUT, OAuthClients
+from auth_service.oauth_providers import Providers
+from auth_service.oauth_servicer import OAuthProvidersServicer, OAuthServicer
+from auth_service.oauth_store import OAuthStore
 from auth_service.one_time_codes import OneTimeCodes
 from auth_service.passwords import Passwords
 from auth_service.people import People
@@ -44,6 +51,10 @@ from fastcms.auth.v1.credentials_pb2_grpc import add_CredentialsServiceServicer_
 from fastcms.auth.v1.identities_pb2_grpc import add_IdentitiesServiceServicer_to_server
 from fastcms.auth.v1.keys_pb2_grpc import add_KeysServiceServicer_to_server
 from fastcms.auth.v1.mfa_pb2_grpc import add_MfaServiceServicer_to_server
+from fastcms.auth.v1.oauth_pb2_grpc import (
+    add_OAuthProvidersServiceServicer_to_server,
+    add_OAuthServiceServicer_to_server,
+)
 from fastcms.auth.v1.settings_pb2_grpc import add_SettingsServiceServicer_to_server
 from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceStub
 from fastcms_common import live_settings, logs
@@ -111,6 +122,23 @@ async def main(settings: Settings) -> None:
     administration = Administration(
         store, realms, accounts, members, sessions, identities, credentials, impersonations, live, audit
     )
+    http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+    oauth_store = OAuthStore(store.storage)
+    providers = Providers(oauth_store, master_key, audit)
+    oauth = OAuth(
+        redis,
+        store,
+        oauth_store,
+        providers,
+        OAuthClients(http),
+        members,
+        sessions,
+        sign_in,
+        credentials,
+        live,
+        master_key,
+        audit,
+    )
     settings_changes = SettingsChanges(redis, store, live, audit)
     reconciliation = Reconciliation(redis, store, members, profiles, sessions, audit)
     jobs = Jobs(store, sessions, reconciliation, mails, keys)
@@ -119,7 +147,7 @@ async def main(settings: Settings) -> None:
         await redis.ping()
 
     try:
-        await _prepare(settings, store, keys, accounts, settings_changes)
+        await _prepare(settings, store, oauth_store, keys, accounts, settings_changes)
         await serve(
             settings,
             NAME,
@@ -137,6 +165,11 @@ async def main(settings: Settings) -> None:
                     IdentitiesServicer(identities, administration, impersonations, jobs),
                 ),
                 (add_MfaServiceServicer_to_server, MfaServicer(realms, people, factors, sign_in)),
+                (
+                    add_OAuthServiceServicer_to_server,
+                    OAuthServicer(realms, people, oauth, settings.app_url.startswith("https:")),
+                ),
+                (add_OAuthProvidersServiceServicer_to_server, OAuthProvidersServicer(providers)),
                 (add_SettingsServiceServicer_to_server, SettingsServicer(settings_changes)),
                 (add_KeysServiceServicer_to_server, KeysServicer(keys, tokens, jobs)),
             ],
@@ -155,6 +188,7 @@ async def main(settings: Settings) -> None:
     finally:
         passwords.close()
         await collections.close()
+        await http.aclose()
         await store.close()
         await redis.aclose()
 
@@ -166,12 +200,18 @@ def _transport(settings: Settings) -> Transport:
 
 
 async def _prepare(
-    settings: Settings, store: AuthStore, keys: SigningKeys, accounts: Accounts, changes: SettingsChanges
+    settings: Settings,
+    store: AuthStore,
+    oauth_store: OAuthStore,
+    keys: SigningKeys,
+    accounts: Accounts,
+    changes: SettingsChanges,
 ) -> None:
     """Tables, keys, and the first admin; waits for storage and Redis as long as it takes."""
     while True:
         try:
             await store.prepare()
+            await oauth_store.prepare()
             await keys.load()
             await changes.read()
             if settings.admin_email is not None and settings.admin_password is not None:

@@ -100,6 +100,35 @@ class PendingMail(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
+class OAuthProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """An identity provider that an admin has set up."""
+
+    id: str
+    # Unique; part of the paths.
+    name: str
+    display_name: str
+    kind: Literal["google", "github", "microsoft", "oidc"]
+    client_id: str
+    # Sealed for the id.
+    client_secret: str | None = None
+    issuer: str | None = None
+    scopes: list[str] = msgspec.field(default_factory=list)
+    enabled: bool = True
+    created: str
+    updated: str
+
+
+class OAuthLink(msgspec.Struct, frozen=True, kw_only=True):
+    """That somebody at a provider is an identity here. `id` is a hash of realm, provider and subject."""
+
+    id: str
+    identity_id: str
+    provider_id: str
+    subject: str
+    email: str | None
+    created: str
+
+
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
     """An Ed25519 key. `id` is its number, so that two replicas cannot both make the same next one."""
 

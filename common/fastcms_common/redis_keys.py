@@ -44,6 +44,17 @@ def one_time_code_tries(realm: str, account: str) -> str:
     return f"otp-tries:{{{realm}:{account}}}"
 
 
+# Signing in by OAuth2. Written by auth-service alone.
+#   oauth-state:{hash of the state}            what a sign-in that has begun needs when it comes back; TTL: ten minutes
+#   oauth-proof:{hash of state and code}       who has come back and owes a second factor; TTL: five minutes
+def oauth_state(state_hash: str) -> str:
+    return f"oauth-state:{state_hash}"
+
+
+def oauth_proof(proof_hash: str) -> str:
+    return f"oauth-proof:{proof_hash}"
+
+
 # Events. Streams, trimmed by their consumer once every group has acknowledged.
 #   events:audit           anything worth auditing; written by all, read by admin-service
 #   events:collections     records of auth collections and collections that went away; written by collections-service,

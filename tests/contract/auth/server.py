@@ -28,6 +28,7 @@ from fastcms.auth.v1 import (
     keys_pb2,
     keys_pb2_grpc,
     mfa_pb2_grpc,
+    oauth_pb2_grpc,
     settings_pb2_grpc,
 )
 from fastcms_common import context
@@ -55,6 +56,8 @@ class AuthServer:
         self.auth = auth_pb2_grpc.AuthServiceStub(self.channel)
         self.identities = identities_pb2_grpc.IdentitiesServiceStub(self.channel)
         self.credentials = credentials_pb2_grpc.CredentialsServiceStub(self.channel)
+        self.oauth = oauth_pb2_grpc.OAuthServiceStub(self.channel)
+        self.providers = oauth_pb2_grpc.OAuthProvidersServiceStub(self.channel)
         self.mfa = mfa_pb2_grpc.MfaServiceStub(self.channel)
         self.live_settings = settings_pb2_grpc.SettingsServiceStub(self.channel)
         self.keys = keys_pb2_grpc.KeysServiceStub(self.channel)
