@@ -113,8 +113,9 @@ def main() -> None:
     _calm_libraries()
     if settings.metrics_listen:
         serve_metrics(settings.metrics_listen)
+    key = service_key(settings)
     background = Background()
-    channels = background.call(_connect(settings))
+    channels = background.call(_connect(settings, key))
     app = make_app(settings.redis_url, settings.visibility_timeout_seconds)
     beat = _beat(app, settings, background, channels) if role != "worker" else None
     try:
@@ -161,8 +162,8 @@ class Channels:
             await channel.close()
 
 
-async def _connect(settings: WorkerSettings) -> Channels:
-    return Channels(settings, service_key(settings))
+async def _connect(settings: WorkerSettings, key: bytes) -> Channels:
+    return Channels(settings, key)
 
 
 def _beat(app: Celery, settings: WorkerSettings, background: Background, channels: Channels) -> Beat:
