@@ -237,6 +237,7 @@ def _answer(route: Route, schemas: Schemas) -> dict[str, Any]:
         schema = schemas.named(route.rest.answer_schema, of_answer=True)
         # A stream of messages is one to a line.
         media_type = "application/x-ndjson" if route.rpc.server_streaming else media_type
+        media_type = route.rest.answer_type or media_type
     else:
         # What it is, the service says with each answer.
         schema, media_type = {}, "*/*"

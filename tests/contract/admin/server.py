@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc.aio
+import orjson
 
 from admin_service import __main__ as admin_main
 from admin_service.config import Settings
 from fastcms.admin.v1 import admin_pb2, admin_pb2_grpc, audit_pb2, audit_pb2_grpc, ip_rules_pb2_grpc, users_pb2_grpc
 from fastcms_common.audit import AuditLog, build_event
 from fastcms_common.channels import open_channel
+from fastcms_common.context import Caller, RequestContext, bind
+from fastcms_common.ids import new_id
 from tests.contract.auth.server import AuthServer, key_file
 from tests.ports import free_port
 
@@ -55,8 +59,13 @@ class AdminServer:
                     return list(found.items)
                 await asyncio.sleep(0.02)
 
-    async def verify(self, bearer: str) -> audit_pb2.VerifyAuditLogResponse:
-        return await self.call(self.audit.VerifyAuditLog, audit_pb2.VerifyAuditLogRequest(), bearer)
+    async def verify(self, bearer: str) -> Any:
+        """`ok, checked, first_bad, reason`."""
+        asked = RequestContext(new_id(), caller=Caller("x", "user"), token=bearer)
+        with bind(asked):
+            answers = [one async for one in self.audit.VerifyAuditLog(audit_pb2.VerifyAuditLogRequest())]
+        (answer,) = answers
+        return SimpleNamespace(**orjson.loads(answer.data))
 
     async def record(self, action: str, **facts: Any) -> None:
         """Writes an event as any service does."""

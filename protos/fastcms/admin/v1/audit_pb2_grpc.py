@@ -56,10 +56,10 @@ class AuditServiceStub(object):
                 request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ExportAuditEventsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
-        self.VerifyAuditLog = channel.unary_unary(
+        self.VerifyAuditLog = channel.unary_stream(
                 '/fastcms.admin.v1.AuditService/VerifyAuditLog',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.FromString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.GetCheckpointKeys = channel.unary_unary(
                 '/fastcms.admin.v1.AuditService/GetCheckpointKeys',
@@ -106,7 +106,8 @@ class AuditServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def VerifyAuditLog(self, request, context):
-        """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end.
+        """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end. A stream of one piece, since
+        streams have no deadline and a long log takes its time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,10 +150,10 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.ExportAuditEventsRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
-            'VerifyAuditLog': grpc.unary_unary_rpc_method_handler(
+            'VerifyAuditLog': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyAuditLog,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.SerializeToString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'GetCheckpointKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCheckpointKeys,
@@ -295,12 +296,12 @@ class AuditService(object):
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/fastcms.admin.v1.AuditService/VerifyAuditLog',
             fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_audit__pb2.VerifyAuditLogResponse.FromString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

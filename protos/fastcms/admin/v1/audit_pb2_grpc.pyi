@@ -42,8 +42,10 @@ class AuditServiceStub:
     """How many events there are of each kind."""
     ExportAuditEvents: _grpc.UnaryStreamMultiCallable[_audit_pb2.ExportAuditEventsRequest, _httpbody_pb2.HttpBody]
     """Events as NDJSON, the oldest first, one to a line, with their places in the hash chain."""
-    VerifyAuditLog: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditLogRequest, _audit_pb2.VerifyAuditLogResponse]
-    """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end."""
+    VerifyAuditLog: _grpc.UnaryStreamMultiCallable[_audit_pb2.VerifyAuditLogRequest, _httpbody_pb2.HttpBody]
+    """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end. A stream of one piece, since
+    streams have no deadline and a long log takes its time.
+    """
     GetCheckpointKeys: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointKeysRequest, _httpbody_pb2.HttpBody]
     """The public key of the log's signed checkpoints (RFC 7517), for checking an export elsewhere."""
     DeleteOldAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_pb2.DeleteOldAuditEventsRequest, _audit_pb2.DeleteOldAuditEventsResponse]
@@ -62,8 +64,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """How many events there are of each kind."""
     ExportAuditEvents: _aio.UnaryStreamMultiCallable[_audit_pb2.ExportAuditEventsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Events as NDJSON, the oldest first, one to a line, with their places in the hash chain."""
-    VerifyAuditLog: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditLogRequest, _audit_pb2.VerifyAuditLogResponse]  # type: ignore[assignment]
-    """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end."""
+    VerifyAuditLog: _aio.UnaryStreamMultiCallable[_audit_pb2.VerifyAuditLogRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end. A stream of one piece, since
+    streams have no deadline and a long log takes its time.
+    """
     GetCheckpointKeys: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetCheckpointKeysRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """The public key of the log's signed checkpoints (RFC 7517), for checking an export elsewhere."""
     DeleteOldAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_pb2.DeleteOldAuditEventsRequest, _audit_pb2.DeleteOldAuditEventsResponse]  # type: ignore[assignment]
@@ -109,8 +113,10 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _audit_pb2.VerifyAuditLogRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_audit_pb2.VerifyAuditLogResponse, _abc.Awaitable[_audit_pb2.VerifyAuditLogResponse]]:
-        """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end."""
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Whether the log is whole: nothing edited, removed, reordered, or cut off at its end. A stream of one piece, since
+        streams have no deadline and a long log takes its time.
+        """
 
     @_abc_1.abstractmethod
     def GetCheckpointKeys(

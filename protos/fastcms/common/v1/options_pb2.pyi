@@ -128,6 +128,7 @@ class Rest(_message.Message):
     QUERY_MAP_FIELD_NUMBER: _builtins.int
     MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    ANSWER_TYPE_FIELD_NUMBER: _builtins.int
     success_status: _builtins.int
     """The status of a success; 0 means 200. With 204 no body is sent."""
     rate_limit: Global___Rest.RateLimit.ValueType
@@ -141,6 +142,10 @@ class Rest(_message.Message):
     """Query parameters that no field takes are kept in the map field of this name instead of being refused."""
     max_body_bytes: _builtins.int
     """Largest body in bytes; 0 means the gateway's own limit. For streams, which are never held in memory: unlimited."""
+    answer_type: _builtins.str
+    """Content type of an answer of google.api.HttpBody with an answer_schema, for the API docs. Where it is empty: JSON,
+    or NDJSON for streams.
+    """
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Further error codes that a client should expect, for the API docs, such as ACCOUNT_LOCKED."""
@@ -156,10 +161,11 @@ class Rest(_message.Message):
         query_map: _builtins.str = ...,
         max_body_bytes: _builtins.int = ...,
         errors: _abc.Iterable[_builtins.str] | None = ...,
+        answer_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_field", b"account_field", "answer_schema", b"answer_schema", "body_schema", b"body_schema", "errors", b"errors", "max_body_bytes", b"max_body_bytes", "query_map", b"query_map", "rate_limit", b"rate_limit", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_field", b"account_field", "answer_schema", b"answer_schema", "answer_type", b"answer_type", "body_schema", b"body_schema", "errors", b"errors", "max_body_bytes", b"max_body_bytes", "query_map", b"query_map", "rate_limit", b"rate_limit", "success_status", b"success_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
