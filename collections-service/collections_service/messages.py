@@ -55,7 +55,11 @@ def change_draft(request: pb.UpdateCollectionRequest) -> CollectionDraft:
 
 def _rule(request: pb.CreateCollectionRequest | pb.UpdateCollectionRequest, rule: RuleName) -> str | None:
     name: Any = f"{rule}_rule"
-    return getattr(request, name).strip() if request.HasField(name) else None
+    if not request.HasField(name):
+        return None
+    text: str = getattr(request, name)
+    # Blanks alone are no rule: they must not become the empty one, which lets anybody in.
+    return text.strip() or text
 
 
 def _fields(schema: pb.Schema) -> tuple[FieldDraft, ...]:

@@ -74,7 +74,7 @@ class Session:
         text = collection.rules.get(rule)
         if text is None:
             return NONE
-        if not text.strip():
+        if text == "":
             return ALL
         bound = self.snapshot.rule(collection, rule)
         return NONE if bound is None else await compiler.query(bound, docs)

@@ -19,7 +19,7 @@ from collections_service.store import CollectionStore
 from collections_service.validation import NewRecord, Patch
 from fastcms_common import times
 from fastcms_common.context import current
-from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, NotFound
+from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, NotFound, TimedOut, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.storage import ALL, Document, Duplicate, eq, matches
 
@@ -56,7 +56,10 @@ class Records:
         """Makes the call, and again where it was refused by a schema that is no longer the stored one."""
         try:
             return await call()
-        except (Invalid, NotFound):
+        except (Unavailable, TimedOut):
+            raise
+        except Exception:
+            # Also what storage makes of a table that is gone.
             if not await self._catalog.outdated():
                 raise
         return await call()

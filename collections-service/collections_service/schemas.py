@@ -63,7 +63,7 @@ class Schemas:
         """The collection after the change. Conflict where stored records or other collections' rules break it."""
         async with self._turn:
             snapshot = await self._catalog.fresh()
-            before = self._with_id(snapshot, id)
+            before = snapshot.find(id)
             after = apply(draft, before, snapshot, times.now_text())
             taken = snapshot.named(after.name)
             if taken is not None and taken.id != after.id:
@@ -126,7 +126,7 @@ class Schemas:
         """Deletes a collection with its records. Conflict naming the collections whose relations or rules need it."""
         async with self._turn:
             snapshot = await self._catalog.fresh()
-            collection = self._with_id(snapshot, id)
+            collection = snapshot.find(id)
             pointing = [
                 f"{other.name}.{field.name}"
                 for other, field in snapshot.referrers.get(collection.id, [])
@@ -163,13 +163,6 @@ class Schemas:
         await self._events.truncated(collection)
         await self._record("truncated", collection, {"deleted_count": deleted}, severity="warning")
         return collection, deleted
-
-    @staticmethod
-    def _with_id(snapshot: Snapshot, id: str) -> Collection:
-        found = snapshot.with_id(id)
-        if found is None:
-            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
-        return found
 
     async def _record(
         self, action: str, collection: Collection, details: Mapping[str, Any], severity: str = "info"

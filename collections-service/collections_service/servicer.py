@@ -59,10 +59,13 @@ class CollectionsServicer(CollectionsServiceServicer):
         )
 
     async def GetCollection(self, request: pb.GetCollectionRequest, context: Context) -> pb.Collection:
-        return await self._one((await self._schemas.snapshot()).with_id(request.id))
+        return await self._message((await self._schemas.snapshot()).find(request.id))
 
     async def GetCollectionByName(self, request: pb.GetCollectionByNameRequest, context: Context) -> pb.Collection:
-        return await self._one((await self._schemas.snapshot()).named(request.name))
+        found = (await self._schemas.snapshot()).named(request.name)
+        if found is None:
+            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
+        return await self._message(found)
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest, context: Context) -> pb.Collection:
         return await self._message(await self._schemas.change(request.id, change_draft(request)))
@@ -86,11 +89,6 @@ class CollectionsServicer(CollectionsServiceServicer):
             record=request.record or None,
         )
         return _json(await self._explanations.explain(request.collection, question))
-
-    async def _one(self, found: Collection | None) -> pb.Collection:
-        if found is None:
-            raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
-        return await self._message(found)
 
     async def _message(self, collection: Collection) -> pb.Collection:
         return collection_message(collection, await self._schemas.snapshot())

@@ -8,11 +8,13 @@ from typing import Protocol
 
 from collections_service.models import Collection, FieldDefinition, RuleName
 from collections_service.rules import bound, tree
-from collections_service.rules.bound import Asked, Bound, Fixed, Hop, Kind, Moment, Operand, Some, Stored
+from collections_service.rules.bound import Asked, Bound, Fixed, Hop, Kind, Moment, Operand, Some, Stored, operands
 from collections_service.rules.errors import ExpressionError
 from collections_service.values import BadValue, day, moment
 
 MAX_HOPS = 3
+# Paths to other records in one expression: each of them is looked up.
+MAX_LOOKUPS = 32
 # What a path may still name inside a value of type json.
 MAX_INSIDE = 16
 
@@ -64,7 +66,10 @@ class Scope:
 
 def check(expression: tree.Expression, scope: Scope) -> Bound:
     """The bound tree. ExpressionError at the first mistake."""
-    return _Checker(scope).quantified(expression, frozenset())
+    checked = _Checker(scope).quantified(expression, frozenset())
+    if sum(isinstance(one, Stored) and bool(one.hops or one.other) for one in operands(checked)) > MAX_LOOKUPS:
+        raise ExpressionError(f"At most {MAX_LOOKUPS} paths may lead to other records", 0)
+    return checked
 
 
 class _Checker:

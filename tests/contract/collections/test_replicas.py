@@ -11,6 +11,7 @@ from collections_service.catalog import Catalog
 from fastcms_common.errors import Denied, NotFound
 from tests.contract.collections.keys import Keys, serving
 from tests.contract.collections.server import CollectionsServer, collections_server
+from tests.mongo_server import ONE_WINNER
 from tests.storages import Storage
 
 Pair = tuple[CollectionsServer, CollectionsServer]
@@ -81,7 +82,8 @@ async def test_a_refusal_by_a_stale_schema_is_looked_at_again(replicas: Pair, mo
     assert (await other.add("posts", more="x"))["data"] == {"title": None, "more": "x"}
 
 
-async def test_of_two_changes_at_once_none_is_lost(replicas: Pair) -> None:
+async def test_of_two_changes_at_once_none_is_lost(replicas: Pair, storage: Storage) -> None:
+    storage.needs(ONE_WINNER)
     one, other = replicas
     made = await one.open("posts", "title")
     results = await asyncio.gather(
@@ -94,3 +96,24 @@ async def test_of_two_changes_at_once_none_is_lost(replicas: Pair) -> None:
         # One that came too late was told so.
         assert getattr(kept, name) == (rule if not isinstance(result, Exception) else "")
     assert not all(isinstance(result, Exception) for result in results)
+
+
+async def test_a_collection_that_went_unheard_is_not_found(replicas: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = replicas
+    made = await one.open("posts", "title")
+    record = await other.add("posts", title="t")
+
+    async def unheard(self: Catalog, collection_id: str) -> None:
+        self.forget()
+
+    monkeypatch.setattr(Catalog, "announce", unheard)
+    await one.drop(made.id)
+    for attempt in (
+        other.get("posts", record["id"]),
+        other.patch("posts", record["id"], {"title": "x"}),
+        other.remove("posts", record["id"]),
+        other.list("posts", "title = 'x'", sort="title"),
+        other.add("posts", title="x"),
+    ):
+        with pytest.raises(NotFound):
+            await attempt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
@@ -29,8 +29,10 @@ from collections_service.rules.tree import (
 from collections_service.rules.types import Scope, check
 from fastcms_common.context import Caller
 from fastcms_common.storage import matches
+from tests.mongo_server import ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD, NESTED_ARRAYS
 from tests.property.collections.reference import Reference
 from tests.property.collections.world import MEMBER_IDS, MEMBERS, POSTS, TEAM_IDS, TEAMS, TEXTS, TIMES, World
+from tests.storages import ENGINES, Storage
 
 RECORD_PATHS = [
     *(("title",), ("n",), ("ok",), ("tags",), ("day",), ("at",), ("meta",), ("meta", "k"), ("meta", "k", "k")),
@@ -87,9 +89,11 @@ CALLERS = [None, Caller("built-in", "user"), *(Caller(id, "user", MEMBERS.id) fo
 DATA = [{}, {"title": "a"}, {"n": 1, "title": None}]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
+@pytest.fixture(scope="module", params=ENGINES)
+def world(request: pytest.FixtureRequest, new_storage: Callable[[str], Storage]) -> Iterator[World]:
+    storage = new_storage(request.param)
+    storage.needs(ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD, NESTED_ARRAYS)
+    made = World(storage.url)
     yield made
     made.close()
 

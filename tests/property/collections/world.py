@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 from collections_service.catalog import Snapshot
@@ -77,9 +76,9 @@ TIMES = ("2026-01-01T00:00:00.000000Z", "2026-01-01T10:00:00.000000Z", "2026-01-
 class World:
     """The collections in a real store, and their documents in memory."""
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
-        self.store = CollectionStore(self.run(open_store(url or f"sqlite:///{folder}/world.db", "world")))
+        self.store = CollectionStore(self.run(open_store(url, "world")))
         self.snapshot = Snapshot([TEAMS, MEMBERS, POSTS], {})
         self.docs = {TEAMS.id: _teams(), MEMBERS.id: _members(), POSTS.id: _posts()}
         for collection in self.snapshot.all():
