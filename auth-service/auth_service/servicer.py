@@ -114,13 +114,13 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
     async def RevokeSession(self, request: auth_pb2.RevokeSessionRequest, context: Any) -> Empty:
         caller = await self._holder(request.collection)
-        if not await self._sessions.end(request.id, caller.id):
+        if not await self._sign_in.revoke(caller, request.id):
             raise no_session()
         return Empty()
 
     async def RevokeAllSessions(self, request: auth_pb2.RevokeAllSessionsRequest, context: Any) -> Empty:
         caller = await self._holder(request.collection)
-        await self._sessions.end_all(caller.id)
+        await self._sign_in.revoke_all(caller)
         return Empty()
 
     async def _holder(self, collection: str) -> Caller:

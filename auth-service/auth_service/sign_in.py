@@ -174,6 +174,22 @@ class SignIn:
             "auth", "logout", description="Signed out", resource_type="session", resource_id=caller.session_id
         )
 
+    async def revoke(self, caller: Caller, session_id: str) -> bool:
+        """Ends one of the caller's sessions; False where they have no such session."""
+        if not await self._sessions.end(session_id, caller.id):
+            return False
+        await self._audit.record(
+            "auth", "session_revoked", description="Ended a session", resource_type="session", resource_id=session_id
+        )
+        return True
+
+    async def revoke_all(self, caller: Caller) -> None:
+        """Ends all of the caller's sessions, this one included."""
+        ended = await self._sessions.end_all(caller.id)
+        await self._audit.record(
+            "auth", "all_sessions_revoked", description="Ended all own sessions", details={"revoked": ended}
+        )
+
     @property
     def _idle(self) -> timedelta:
         return timedelta(days=self._settings.current.refresh_token_expiry_days)
