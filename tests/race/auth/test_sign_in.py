@@ -15,12 +15,14 @@ from auth_service.passwords import computed
 from fastcms.auth.v1 import auth_pb2, identities_pb2
 from fastcms_common.errors import Conflict, Denied, DomainError, Unauthenticated
 from tests.contract.auth.server import EMAIL, AuthServer, auth_server
+from tests.storages import Storage
 
 
 @pytest.fixture
-async def replicas(tmp_path: Path, redis_url: str) -> AsyncIterator[list[AuthServer]]:
-    """Two replicas of one service."""
-    async with auth_server(tmp_path, redis_url) as one, auth_server(tmp_path, redis_url) as two:
+async def replicas(tmp_path: Path, redis_url: str, storage: Storage) -> AsyncIterator[list[AuthServer]]:
+    """Two replicas of one service, on each storage engine."""
+    shared = {"storage_url": storage.url}
+    async with auth_server(tmp_path, redis_url, **shared) as one, auth_server(tmp_path, redis_url, **shared) as two:
         yield [one, two]
 
 
@@ -101,7 +103,9 @@ async def _exists(server: AuthServer) -> bool:
     return True
 
 
-async def test_of_20_parallel_starts_of_one_impersonation_one_grant_is_left(replicas: list[AuthServer]):
+async def test_of_20_parallel_starts_of_one_impersonation_one_grant_is_left(
+    replicas: list[AuthServer], one_winner: None
+):
     root = await replicas[0].register()
     user = await replicas[0].register("user@example.com", bearer=root.access_token, role="user")
     service = await replicas[0].service_token()
