@@ -62,6 +62,8 @@ async def main(settings: Settings) -> None:
         answer: HttpBody = await keys.GetKeySet(GetKeySetRequest())
         return bytes(answer.data)
 
+    verifier = TokenVerifier(key_set, settings.token_issuer)
+
     async def redis_answers() -> None:
         await redis.ping()
 
@@ -78,8 +80,8 @@ async def main(settings: Settings) -> None:
                 (add_RecordsServiceServicer_to_server, RecordsServicer(records, lists, bulk, transfers)),
                 (add_ProfilesServiceServicer_to_server, ProfilesServicer(profiles)),
             ],
-            Authenticator(TokenVerifier(key_set, settings.token_issuer), guard),
-            ready={"redis": redis_answers, "storage": store.ping},
+            Authenticator(verifier, guard),
+            ready={"redis": redis_answers, "storage": store.ping, "keys": verifier.ready},
             background=[guard.watch(), catalog.watch(), journal.keep_tidy()],
         )
     finally:

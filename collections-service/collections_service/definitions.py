@@ -152,6 +152,7 @@ def _field(
         ),
         on_create=draft.on_create is not False,
         on_update=bool(draft.on_update),
+        promised=before.promised if before else True,
     )
     if field.many and field.unique:
         wrong("unique", "is for fields with one value")

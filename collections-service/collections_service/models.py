@@ -61,6 +61,9 @@ class FieldDefinition:
     on_update: bool = False
     # Kept by the server: not part of the schema that a client sees or sends.
     system: bool = False
+    # Whether storage is promised that the values are plain ones, for which SQLite keeps a column. A promise that comes
+    # late costs a copy of the table, so fields that are added to a large collection make none.
+    promised: bool = True
 
     @property
     def many(self) -> bool:
@@ -96,7 +99,8 @@ class IndexDefinition:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection as it is stored and cached. `version` grows with every change; `options` is JSON."""
+    """A collection as it is stored and cached. `version` grows with every change, `generation` with every truncate that
+    puts a new table in the place of the old one; `options` is JSON."""
 
     id: str
     name: str
@@ -108,10 +112,12 @@ class Collection:
     created: str
     updated: str
     version: int = 1
+    generation: int = 0
 
     @cached_property
     def table_name(self) -> str:
-        return "r_" + self.id.replace("-", "")
+        name = "r_" + self.id.replace("-", "")
+        return f"{name}_{self.generation}" if self.generation else name
 
     @cached_property
     def system_fields(self) -> tuple[FieldDefinition, ...]:
@@ -156,7 +162,7 @@ class Collection:
         for declared in self.indexes:
             keys = [(self.by_name[name.removeprefix("-")].id, -1 if name[0] == "-" else 1) for name in declared.fields]
             add(Index([((key,), -1 if way < 0 else 1) for key, way in keys], declared.unique, f"index_{declared.name}"))
-        scalars = [(field.id,) for field in (*self.system_fields, *self.fields) if field.scalar]
+        scalars = [(field.id,) for field in (*self.system_fields, *self.fields) if field.scalar and field.promised]
         return Table(self.table_name, tuple(wanted.values()), (*scalars, (REVISION,)))
 
     def with_changes(self, **changes: Any) -> Collection:
@@ -188,6 +194,7 @@ def to_document(collection: Collection) -> dict[str, Any]:
         "created": collection.created,
         "updated": collection.updated,
         "version": collection.version,
+        "generation": collection.generation,
     }
 
 
@@ -206,4 +213,5 @@ def from_document(document: Mapping[str, Any]) -> Collection:
         created=document["created"],
         updated=document["updated"],
         version=document["version"],
+        generation=document["generation"],
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-from collections_service.catalog import Catalog, Snapshot
+from collections_service.catalog import SILENCE, Catalog, Snapshot
 from collections_service.drafts import CollectionDraft, apply, check_rules
 from collections_service.events import CollectionEvents
 from collections_service.models import RULES, Collection
@@ -18,6 +19,9 @@ from fastcms_common.audit import AuditLog
 from fastcms_common.errors import Conflict, FieldError, NotFound
 from fastcms_common.ids import new_id
 from fastcms_common.storage import Duplicate
+
+# Records from which on a table is exchanged rather than emptied, and not copied for the sake of a new field.
+LARGE = 10_000
 
 
 class Schemas:
@@ -70,6 +74,8 @@ class Schemas:
                 raise _taken(after.name)
             self._check_other_rules(snapshot, after)
             await self._store.ensure_table(before)
+            if await self._store.count(before, limit=LARGE + 1) > LARGE:
+                after = _unpromised(before, after)
             await check_records(self._store, before, after)
             await fill_defaults(self._store, before, after)
             await self._store_change(before, after)
@@ -159,10 +165,29 @@ class Schemas:
         if collection is None:
             raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
         await self._relations.release_all(snapshot, collection, cascade=cascade)
-        deleted = await self._store.delete_many(collection)
+        if await self._store.count(collection, limit=LARGE + 1) > LARGE:
+            deleted = await self._exchange_table(collection)
+        else:
+            deleted = await self._store.delete_many(collection)
         await self._events.truncated(collection)
         await self._record("truncated", collection, {"deleted_count": deleted}, severity="warning")
         return collection, deleted
+
+    async def _exchange_table(self, before: Collection) -> int:
+        """Puts an empty table in the place of the records', in a time that does not grow with them.
+
+        Until it has heard of it, another process goes on writing into the old table. The old one is dropped, and the
+        call answered, when nobody can be in that state any more: whatever was written there came before the answer.
+        """
+        async with self._turn:
+            after = before.with_changes(version=before.version + 1, generation=before.generation + 1)
+            await self._store.ensure_table(after)
+            if not await self._store.replace_collection(after):
+                await self._store.drop_table(after)
+                raise Conflict("The collection was changed by someone else at the same moment; try again.")
+            await self._catalog.announce(after.id)
+        await asyncio.sleep(SILENCE + 0.1)
+        return await self._store.drop_generation(before)
 
     async def _record(
         self, action: str, collection: Collection, details: Mapping[str, Any], severity: str = "info"
@@ -176,6 +201,13 @@ class Schemas:
             description=f"Collection '{collection.name}': {action.replace('_', ' ')}.",
             details={"name": collection.name, **details},
         )
+
+
+def _unpromised(before: Collection, after: Collection) -> Collection:
+    """The collection with fields that make storage no promise where they are new."""
+    known = {field.id for field in before.fields}
+    fields = tuple(field if field.id in known else replace(field, promised=False) for field in after.fields)
+    return after.with_changes(fields=fields)
 
 
 def _taken(name: str) -> Conflict:

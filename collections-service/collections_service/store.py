@@ -80,6 +80,12 @@ class CollectionStore:
         await self._store.drop(collection.table_name)
         self._known.pop(collection.id, None)
 
+    async def drop_generation(self, before: Collection) -> int:
+        """Drops the table of a collection that has a newer one; how many records were in it."""
+        count = await self._store.count(before.table_name)
+        await self._store.drop(before.table_name)
+        return count
+
     def forget_table(self, collection: Collection) -> None:
         """Makes the next `ensure_table` look again."""
         self._known.pop(collection.id, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from fastcms.collections.v1 import collections_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
 from tests.contract.collections.server import CollectionsServer
+from tests.mongo_server import COMPUTED_SORT
+from tests.storages import Storage
 
 
 async def test_a_collection_reads_back_as_it_was_made(server: CollectionsServer) -> None:
@@ -284,3 +287,48 @@ async def test_changes_are_audited(server: CollectionsServer) -> None:
         assert (event.event_type, event.resource_id, event.ip_address) == ("collection", made.id, "10.0.0.9")
     (rules,) = await server.audit("rules_changed")
     assert b'"list_rule":{"old":null,"new":""}' in rules.details
+
+
+async def test_a_large_collection_is_emptied_and_changed_in_constant_time(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch, storage: Storage
+) -> None:
+    monkeypatch.setattr("collections_service.schemas.LARGE", 5)
+    made = await server.open("posts", {"name": "n", "type": "number", "unique": True}, "title")
+    for number in range(7):
+        await server.add("posts", n=number, title="t")
+    changed = await server.change(made.id, schema=[{"name": "n", "type": "number", "unique": True}, "title", "more"])
+    await server.add("posts", n=7, more="m")
+    assert await server.values("posts", "n", "more = 'm'") == [7]
+    if not storage.lacks(COMPUTED_SORT):
+        assert await server.values("posts", "n", sort="-more,n", per_page=2) == [7, 0]
+    answer = await server.truncate("posts")
+    assert (answer.deleted_count, answer.collection) == (8, "posts")
+    assert (await server.list("posts"))["total"] == 0
+    await server.add("posts", n=1)
+    with pytest.raises(Conflict):
+        await server.add("posts", n=1)
+    reads = await server.call(server.collections.GetCollection, collections_pb2.GetCollectionRequest(id=made.id))
+    assert reads == changed
+    await server.drop(made.id)
+
+
+async def test_writes_beside_an_exchange_of_tables_are_before_or_after_it(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collections_service.schemas.LARGE", 5)
+    await server.open("posts", {"name": "n", "type": "number"})
+    for number in range(7):
+        await server.add("posts", n=number)
+
+    async def write() -> int:
+        written = 0
+        while not truncating.done():
+            await server.add("posts", n=100)
+            written += 1
+        return written
+
+    truncating = asyncio.create_task(server.truncate("posts"))
+    written = sum(await asyncio.gather(write(), write()))
+    left = (await server.list("posts"))["total"]
+    assert truncating.result().deleted_count + left == 7 + written
+    assert await server.values("posts", "n", "n < 100") == []

@@ -31,6 +31,7 @@ from fastcms_common.context import Caller
 from fastcms_common.storage import matches
 from tests.mongo_server import ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD, NESTED_ARRAYS
 from tests.property.collections.reference import Reference
+from tests.property.collections.settings import NIGHTLY
 from tests.property.collections.world import MEMBER_IDS, MEMBERS, POSTS, TEAM_IDS, TEAMS, TEXTS, TIMES, World
 from tests.storages import ENGINES, Storage
 
@@ -109,7 +110,11 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], deadline=None)
+@settings(
+    max_examples=5_000 if NIGHTLY else 150,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+    deadline=None,
+)
 @given(node=EXPRESSIONS, caller=st.sampled_from(CALLERS), sent=st.sampled_from(DATA))
 def test_database_predicate_and_reference_agree(
     world: World, node: Expression, caller: Caller | None, sent: dict[str, object]

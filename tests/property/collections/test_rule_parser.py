@@ -22,6 +22,7 @@ from collections_service.rules.tree import (
     Path,
     to_text,
 )
+from tests.property.collections.settings import many
 
 NAMES = st.sampled_from(["a", "title", "author", "x_1", "Team", "nullx", "true_"])
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
@@ -99,6 +100,7 @@ WORDS = st.lists(
 ).map("".join)
 
 
+@many
 @given(st.text() | WORDS)
 def test_any_text_gives_a_tree_or_a_mistake_with_a_place(text: str) -> None:
     mistake: ExpressionError | None = None
@@ -113,6 +115,7 @@ def test_any_text_gives_a_tree_or_a_mistake_with_a_place(text: str) -> None:
         assert explain(text, mistake).endswith("^")
 
 
+@many
 @given(EXPRESSIONS)
 def test_a_printed_tree_reads_back_as_itself(tree: Expression) -> None:
     text = to_text(tree)

@@ -12,6 +12,7 @@ from collections_service.models import RULES, Collection, FieldDefinition
 from collections_service.validation import Validator
 from fastcms_common.errors import Invalid, Malformed
 from fastcms_common.storage.values import check_value
+from tests.property.collections.settings import many
 
 F = FieldDefinition
 THINGS = Collection(
@@ -68,6 +69,7 @@ def outcome(validate: Any, *arguments: Any) -> Any:
     return new.values, new.given
 
 
+@many
 @given(DATA, st.none() | st.text(max_size=8))
 def test_both_ways_accept_the_same(data: dict[str, Any], id: str | None) -> None:
     body: dict[str, Any] = {"data": data} if id is None else {"data": data, "id": id}
@@ -77,11 +79,13 @@ def test_both_ways_accept_the_same(data: dict[str, Any], id: str | None) -> None
     assert fast == slow
 
 
+@many
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_accepted_or_refused(body: bytes) -> None:
     outcome(VALIDATOR.new_record, body)
 
 
+@many
 @given(DATA)
 def test_any_change_is_accepted_or_refused_by_name(data: dict[str, Any]) -> None:
     stepped = {name + sign: value for (name, value), sign in zip(data.items(), ["", "+", "-"] * 3, strict=False)}
