@@ -152,6 +152,11 @@ class Catalog:
         self._snapshot = None
         self._reading = None
 
+    async def check_announcing(self) -> None:
+        """Raises Unavailable where a change could not be announced, before it is made."""
+        with redis_errors():
+            await self._redis.ping()
+
     async def announce(self, collection_id: str) -> None:
         """Tells every process that a collection has changed. Unavailable where Redis cannot be told."""
         self.forget()

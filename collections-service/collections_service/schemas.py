@@ -44,6 +44,7 @@ class Schemas:
 
     async def create(self, type: Literal["base", "auth"], draft: CollectionDraft) -> Collection:
         """A new collection. Conflict where the name is taken, Invalid naming every mistake."""
+        await self._catalog.check_announcing()
         moment = times.now_text()
         empty = Collection(
             new_id(), draft.name or "", type, (), {}, dict.fromkeys(RULES), (), moment, moment, version=0
@@ -65,6 +66,7 @@ class Schemas:
 
     async def change(self, id: str, draft: CollectionDraft) -> Collection:
         """The collection after the change. Conflict where stored records or other collections' rules break it."""
+        await self._catalog.check_announcing()
         async with self._turn:
             snapshot = await self._catalog.fresh()
             before = snapshot.find(id)
@@ -130,6 +132,7 @@ class Schemas:
 
     async def delete(self, id: str) -> None:
         """Deletes a collection with its records. Conflict naming the collections whose relations or rules need it."""
+        await self._catalog.check_announcing()
         async with self._turn:
             snapshot = await self._catalog.fresh()
             collection = snapshot.find(id)
@@ -160,6 +163,7 @@ class Schemas:
     async def truncate(self, name: str, *, cascade: bool) -> tuple[Collection, int]:
         """Deletes all records; the collection and how many there were. Conflict where records elsewhere point to some
         of them, unless `cascade`: then those are dealt with as their relations say."""
+        await self._catalog.check_announcing()
         snapshot = await self._catalog.fresh()
         collection = snapshot.named(name)
         if collection is None:
