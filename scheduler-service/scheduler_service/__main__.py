@@ -54,6 +54,8 @@ async def main() -> None:
         answer: HttpBody = await keys.GetKeySet(GetKeySetRequest())
         return bytes(answer.data)
 
+    verifier = TokenVerifier(key_set, settings.token_issuer)
+
     async def redis_answers() -> None:
         await redis.ping()
 
@@ -78,8 +80,8 @@ async def main() -> None:
                 ),
                 (add_LedgerServiceServicer_to_server, LedgerServicer(store, ledger, own_jobs, settings.lease_seconds)),
             ],
-            Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
-            ready={"redis": redis_answers, "storage": store.ping},
+            Authenticator(verifier, sessions),
+            ready={"redis": redis_answers, "storage": store.ping, "keys": verifier.ready},
             background=[sessions.watch(), ledger.keep_watching(), history.keep_pruning()],
         )
     finally:

@@ -5,9 +5,11 @@ The message says that a task may have a run to be done. It carries no due time a
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
+from kombu.connection import Connection
 
 from fastcms_common import redis_keys
 
@@ -25,9 +27,19 @@ def broker_url(redis_url: str) -> str:
     return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
+class PatientConnection(Connection):
+    """A connection that looks for a Redis that is away every other second; kombu's own waits up to half a minute."""
+
+    def ensure_connection(self, *args: Any, **options: Any) -> PatientConnection:
+        waits = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
+        super().ensure_connection(*args, **waits | options)  # type: ignore[no-untyped-call]
+        return self
+
+
 def make_app(redis_url: str, visibility_timeout: int = 300) -> Celery:
     """The Celery application: JSON only, no results, acknowledged late, all keys under one prefix."""
     app = Celery("fastcms", set_as_current=False)
+    app.amqp.Connection = PatientConnection
     app.conf.update(
         broker_url=broker_url(redis_url),
         broker_transport_options={

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath
 from pydantic_settings import NoDecode
 
 from fastcms_common.service_tokens import read_key
@@ -78,6 +78,8 @@ class WorkerSettings(SchedulerSettings):
     worker_role: Literal["both", "worker", "beat"] = "both"
     # Tasks that run at the same time in this process.
     worker_concurrency: int = Field(4, ge=1, le=64)
+    # Certificate authorities (PEM) that HTTP jobs trust beside the public ones.
+    http_job_ca_file: FilePath | None = None
     # Where export jobs put their files; `exports` in the data folder where it is not said.
     export_dir: Path | None = None
     # Seconds between two looks of a beat at the schedules in the ledger, and at most between two ticks.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -51,8 +54,9 @@ class HttpJob:
 class HttpJobs:
     """Sends the requests of jobs. `allowed` are hosts that may have private addresses and may be redirected to."""
 
-    def __init__(self, allowed: frozenset[str], pause: float = _PAUSE_FIRST) -> None:
+    def __init__(self, allowed: frozenset[str], tls: ssl.SSLContext, pause: float = _PAUSE_FIRST) -> None:
         self._allowed = allowed
+        self._tls = tls
         self._pause = pause
 
     async def run(self, job: HttpJob, run_id: str) -> dict[str, Any]:
@@ -112,7 +116,7 @@ class HttpJobs:
         # judged at another time. The certificate has to be that of the name, not of the address.
         try:
             async with (
-                httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=_LONGEST) as client,
+                httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=_LONGEST) as client,
                 client.stream(
                     method,
                     url,
@@ -145,6 +149,15 @@ class HttpJobs:
             return str(choose(target.host, found, self._allowed))
         except ValueError as error:
             raise JobFailed(str(error)) from error
+
+
+@cache
+def trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS that believes the public certificate authorities, and those in `ca_file`. Made once: it takes a while."""
+    context = httpx.create_ssl_context(trust_env=False)
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 def _target(url: str) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,23 @@ from scheduler_service.exports import Exports
 from scheduler_service.tasks import DEADLINE, TASKS, Services
 
 
-def work_with(services: Services, allowed_hosts: frozenset[str], export_dir: Path) -> Work:
-    """The work of this worker's runs, done through `services`; `allowed_hosts` are those of `HttpJobs`."""
+@dataclass(frozen=True, slots=True)
+class HttpRules:
+    """Hosts that HTTP jobs may call wherever they are, and a file of authorities that they trust beside the public."""
+
+    allowed_hosts: frozenset[str]
+    ca_file: Path | None = None
+
+
+def work_with(services: Services, http_rules: HttpRules, export_dir: Path) -> Work:
+    """The work of this worker's runs, done through `services`. Exports go into the folder `export_dir`."""
     exports = Exports(services, export_dir)
 
     async def work(run: ClaimedRun) -> Any:
         if run.kind == "system":
             return await _system(services, run)
         if run.kind == "http":
-            return await _http(run, allowed_hosts)
+            return await _http(run, http_rules)
         if run.kind == "truncate":
             return await _truncate(services, run)
         if run.kind == "export":
@@ -39,11 +48,12 @@ async def _system(services: Services, run: ClaimedRun) -> dict[str, Any]:
     return await task.call(services, run.fencing_token)
 
 
-async def _http(run: ClaimedRun, allowed_hosts: frozenset[str]) -> dict[str, Any]:
+async def _http(run: ClaimedRun, rules: HttpRules) -> dict[str, Any]:
     # Loaded with the first HTTP job: most workers never see one.
-    from scheduler_service.http_jobs import HttpJob, HttpJobs
+    from scheduler_service.http_jobs import HttpJob, HttpJobs, trusted
 
-    return await HttpJobs(allowed_hosts).run(HttpJob.of(orjson.loads(run.parameters)), run.run_id)
+    sender = HttpJobs(rules.allowed_hosts, trusted(rules.ca_file))
+    return await sender.run(HttpJob.of(orjson.loads(run.parameters)), run.run_id)
 
 
 async def _truncate(services: Services, run: ClaimedRun) -> dict[str, Any]:

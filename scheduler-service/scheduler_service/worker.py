@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
@@ -36,12 +37,13 @@ from scheduler_service.beat import Beat, Plan, keep_time
 from scheduler_service.celery_app import RUN, make_app
 from scheduler_service.config import SERVICE, WorkerSettings, service_key
 from scheduler_service.executions import Executions
-from scheduler_service.jobs import work_with
+from scheduler_service.jobs import HttpRules, work_with
 from scheduler_service.tasks import Services
 
 _ASK_SECONDS = 5.0
 # Of the time that a stopping process has, what is left for handing back what it could not finish.
 _HAND_BACK_SECONDS = 2.0
+_SAY_AGAIN_SECONDS = 30.0
 
 T = TypeVar("T")
 
@@ -183,7 +185,8 @@ def _work(app: Celery, settings: WorkerSettings, background: Background, channel
     """A worker, with a beat beside it if one is given, until SIGTERM."""
     name = f"{socket.gethostname()}:{os.getpid()}"
     exports = settings.export_dir or settings.data_dir / "exports"
-    work = work_with(channels.services, settings.http_job_allowed_hosts, exports)
+    http_jobs = HttpRules(settings.http_job_allowed_hosts, settings.http_job_ca_file)
+    work = work_with(channels.services, http_jobs, exports)
     executions = Executions(channels.ledger, work, name)
 
     @app.task(name=RUN)  # type: ignore[untyped-decorator]
@@ -225,12 +228,26 @@ def _work(app: Celery, settings: WorkerSettings, background: Background, channel
 
 
 class _OneLine(logging.Filter):
-    """Celery and kombu tell of a broker that is away with a traceback, or over several lines. One line is enough."""
+    """Celery and kombu tell of a broker that is away at every attempt, over several lines, and with a traceback.
+
+    One line twice a minute is enough.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(("celery", "kombu")):
+            return True
         record.msg, record.args = " ".join(record.getMessage().split()), None
         if record.exc_info and isinstance(record.exc_info[1], OSError | redis.exceptions.RedisError):
             record.exc_info = None
+        if "Trying again in" in record.msg:
+            now = time.monotonic()
+            if now - self._said < _SAY_AGAIN_SECONDS:
+                return False
+            self._said = now
         return True
 
 
@@ -239,13 +256,9 @@ def _calm_libraries() -> None:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     for name in ("celery", "kombu"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in (
-        "celery.worker.consumer.consumer",
-        "celery.worker.consumer",
-        "kombu.transport.redis",
-        "celery.app.trace",
-    ):
-        logging.getLogger(name).addFilter(_OneLine())
+    one_line = _OneLine()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(one_line)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastcms.scheduler.v1 import scheduler_pb2
+from fastcms_common.redis_connection import connect
 from tests.contract.scheduler.system import IP_RULES, TOKENS, Process, System, until
 from tests.redis_process import RedisProcess
 
@@ -78,6 +79,28 @@ async def test_the_run_of_a_killed_worker_is_taken_over_once(system: System):
     assert system.owners.tokens.effects == sorted(set(system.owners.tokens.effects))
     assert all(worker.process.poll() is None for worker in others)
     assert len(await system.runs(TOKENS)) == 1
+
+
+async def test_a_message_that_is_delivered_twice_does_no_harm(system: System):
+    await system.start_service(LEASE_SECONDS="30")
+    workers = [system.start_worker("worker", VISIBILITY_TIMEOUT_SECONDS="1") for _ in range(2)]
+    gate = system.owners.tokens.hold()
+    run_id = (await system.trigger(TOKENS)).run_id
+    await called(system)
+    redis = connect(system.redis_url)
+
+    async def delivered_again() -> bool:
+        # The second delivery is acknowledged at once, as there is nothing to be done: nothing is left of the message.
+        return not await redis.exists("celery:unacked")
+
+    await until(delivered_again, "the message is delivered again")
+    await redis.aclose()
+    gate.set()
+    (run,) = await system.finished(TOKENS)
+    assert (run.id, run.attempts) == (run_id, 1)
+    assert (system.owners.tokens.calls, len(system.owners.tokens.effects)) == (1, 1)
+    assert [await worker.stop() for worker in workers] == [0, 0]
+    assert [item.id for item in await system.runs(TOKENS)] == [run_id]
 
 
 async def test_a_worker_that_was_frozen_and_replaced_leaves_no_second_effect(system: System):
