@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, reject, settings
 
+from fastcms_common.errors import Invalid
 from fastcms_common.storage import ALL, Change, Document, Index, Store, Table
 from fastcms_common.storage.mongo_errors import Refused
-from tests.mongo_server import ODD_KEYS
+from fastcms_common.storage.rules import TableRules
+from tests.mongo_server import NESTED_ARRAYS, ODD_KEYS
 from tests.storages import Storage
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ STRICT = Table("strict", (Index("a"), Index([("b.c", -1), "c"]), Index("$set", u
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 # The same examples in every run of the suite; new ones, and many more, with HYPOTHESIS_PROFILE=nightly.
 examples = settings(
-    max_examples=5_000 if NIGHTLY else 120,
+    max_examples=5_000 if NIGHTLY else 80,
     derandomize=not NIGHTLY,
     database=None,
     deadline=None,
@@ -39,14 +41,31 @@ class Engine:
         self._runner = runner
         self._storage = storage
 
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether a server stands behind it that cannot do all that MongoDB can."""
+        return self._storage.kind is not None and bool(self._storage.kind.gaps)
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The outcome. Gives the example up where the server says that it cannot do such a thing."""
         try:
             return self._runner.run(work)
         except Refused as refusal:
-            if self._storage.kind is not None and self._storage.kind.refuses(refusal):
+            if self._says_so(refusal):
                 reject()
             raise
+
+    def ask(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
+        """The outcome, or None where the server says that it cannot do such a thing."""
+        try:
+            return self._runner.run(work())
+        except Refused as refusal:
+            if self._says_so(refusal):
+                return None
+            raise
+
+    def _says_so(self, refusal: Refused) -> bool:
+        return self._storage.kind is not None and self._storage.kind.refuses(refusal)
 
     def fill(self, table: Table, docs: list[Document]) -> list[Document]:
         """The table holds nothing but those of `docs` that it takes: these."""
@@ -63,10 +82,32 @@ class Engine:
         """Whether the server can keep the keys of such a document."""
         return not (self._storage.lacks(ODD_KEYS) and _odd(doc))
 
+    def keepable(self, table: Table, docs: list[Document]) -> list[Document]:
+        """Those documents that the table takes and the server can keep."""
+        kept = keeping(table, docs)
+        return [doc for doc in kept if not (self._storage.lacks(NESTED_ARRAYS) and _nested(doc))]
+
     def takes_change(self, change: Change) -> bool:
         """Whether the server can keep the keys that the change makes."""
         made = [dict.fromkeys(path) for path in change.paths]
         return self.takes({"made": made, "set": list(change.set.values()), "push": [*change.push.values()]})
+
+
+def keeping(table: Table, docs: list[Document]) -> list[Document]:
+    """Those documents that the table takes, as it stores them."""
+    kept, rules = [], TableRules.of(table)
+    for doc in docs:
+        try:
+            kept.append(rules.document(doc))
+        except Invalid:
+            continue
+    return kept
+
+
+def _nested(value: Any, *, within: bool = False) -> bool:
+    if isinstance(value, Mapping):
+        return any(_nested(item) for item in value.values())
+    return isinstance(value, list) and (within or any(_nested(item, within=True) for item in value))
 
 
 def _odd(value: Any) -> bool:

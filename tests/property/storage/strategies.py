@@ -6,10 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fastcms_common.errors import Invalid
-from fastcms_common.storage import ALL, NONE, And, Change, Compare, Field, In, Not, OfKind, Or, Query, Table, Value
+from fastcms_common.storage import ALL, NONE, And, Change, Compare, Field, In, Not, OfKind, Or, Query, Value
 from fastcms_common.storage.query import KINDS, OPS, ORDERED_OPS
-from fastcms_common.storage.rules import TableRules
 from fastcms_common.storage.store import MAX_STEP
 from fastcms_common.storage.values import INT_MAX, INT_MIN
 
@@ -58,39 +56,49 @@ texts = st.one_of(st.sampled_from(TEXTS), st.sampled_from(TEXTS), st.text(charac
 integers = st.integers(INT_MIN, INT_MAX)
 floats = st.floats(allow_nan=False, allow_infinity=False)
 numbers = st.one_of(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS), integers, floats)
-scalars: st.SearchStrategy[Any] = st.one_of(st.none(), st.booleans(), numbers, texts)
+# So few that a literal of a query is often what a document holds.
+familiar: st.SearchStrategy[Any] = st.sampled_from([None, True, False, 0, 1, 1.0, 2, "", "a", "A", "b", "ab"])
+scalars: st.SearchStrategy[Any] = st.one_of(familiar, familiar, familiar, numbers, texts)
 keys = st.one_of(st.sampled_from(KEYS[:3]), st.sampled_from(KEYS), st.text(characters, max_size=4))
-values: st.SearchStrategy[Any] = st.recursive(
-    scalars,
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
-    max_leaves=6,
+few_keys = st.sampled_from(KEYS[:3])
+paths = st.one_of(
+    st.sampled_from([("a",), ("b",), ("b", "c"), ("a", "b"), ("b", "c", "a")]),
+    st.lists(few_keys, min_size=1, max_size=3).map(tuple),
+    st.lists(few_keys, min_size=1, max_size=3).map(tuple),
+    st.lists(keys, min_size=1, max_size=3).map(tuple),
 )
-paths = st.lists(keys, min_size=1, max_size=3).map(tuple)
+
+
+def within(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Arrays and objects of something, mostly with keys that paths use."""
+    objects = st.dictionaries(few_keys, inner, max_size=3)
+    return st.one_of(st.lists(inner, max_size=3), objects, objects, st.dictionaries(keys, inner, max_size=3))
+
+
+values: st.SearchStrategy[Any] = st.recursive(scalars, within, max_leaves=6)
+# What stands where queries look: single values, arrays of them, objects and arrays on the way to deeper paths.
+looked_at = st.one_of(
+    scalars,
+    st.lists(familiar, max_size=3),
+    st.lists(st.one_of(familiar, st.lists(familiar, max_size=2)), max_size=3),
+    st.dictionaries(few_keys, st.one_of(familiar, st.lists(familiar, max_size=3)), max_size=3),
+    st.dictionaries(few_keys, st.dictionaries(few_keys, scalars, max_size=2), max_size=2),
+    st.lists(st.dictionaries(few_keys, familiar, max_size=2), max_size=3),
+    values,
+)
+bodies = st.builds(
+    lambda known, odd: {**odd, **known},
+    st.fixed_dictionaries({}, optional={"a": looked_at, "b": looked_at, "c": looked_at}),
+    st.one_of(st.just({}), st.dictionaries(keys, values, max_size=2)),
+)
 
 
 @st.composite
-def documents(draw: st.DrawFn, max_size: int = 6) -> list[dict[str, Any]]:
-    """Documents with ids of their own, most of them with something at `a` and `b.c`."""
-    docs = draw(st.lists(st.dictionaries(keys, values, max_size=5), max_size=max_size))
+def documents(draw: st.DrawFn, max_size: int = 8) -> list[dict[str, Any]]:
+    """Documents with ids of their own, in any order."""
+    docs = draw(st.lists(bodies, max_size=max_size))
     ids = draw(st.permutations([f"id-{number}" for number in range(len(docs))]))
-    for doc, id in zip(docs, ids, strict=True):
-        if draw(st.booleans()):
-            doc["a"] = draw(st.one_of(scalars, st.lists(scalars, max_size=3)))
-        if draw(st.booleans()):
-            doc["b"] = {"c": draw(st.one_of(scalars, st.lists(scalars, max_size=3)))}
-        doc["id"] = id
-    return docs
-
-
-def keeping(table: Table, docs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those documents that the table takes, as it stores them."""
-    kept, rules = [], TableRules.of(table)
-    for doc in docs:
-        try:
-            kept.append(rules.document(doc))
-        except Invalid:
-            continue
-    return kept
+    return [{**doc, "id": id} for doc, id in zip(docs, ids, strict=True)]
 
 
 literals = st.one_of(scalars, scalars, st.lists(scalars, max_size=3), st.sampled_from(["id-0", "id-1"])).map(Value)

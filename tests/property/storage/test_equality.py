@@ -13,8 +13,8 @@ from fastcms_common.storage import After, Change, Document, Duplicate, Query, Ta
 from fastcms_common.storage.changes import apply
 from fastcms_common.storage.predicate import holds, sort_key
 from fastcms_common.storage.rules import TableRules
-from tests.property.storage.engines import LOOSE, STRICT, Engine, examples, typed
-from tests.property.storage.strategies import changes, documents, keeping, queries, sorts
+from tests.property.storage.engines import LOOSE, STRICT, Engine, examples, keeping, typed
+from tests.property.storage.strategies import changes, documents, queries, sorts
 
 tables = st.sampled_from([LOOSE, STRICT])
 
