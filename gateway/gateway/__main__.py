@@ -27,6 +27,7 @@ from gateway.access_log import AccessLog, Form, console_line, json_line
 from gateway.addresses import ClientAddresses
 from gateway.config import Settings
 from gateway.cors import Cors
+from gateway.dashboard import add_dashboard
 from gateway.dispatcher import compile_endpoints
 from gateway.edge import Admit, Edge, Lifespan
 from gateway.health import AliveEndpoint, Check, ReadyEndpoint, redis_check, service_check
@@ -115,6 +116,7 @@ def build(
     )
     dispatcher.add("GET", AliveEndpoint())
     dispatcher.add("GET", ReadyEndpoint(checks))
+    add_dashboard(dispatcher, settings.app_url)
     return Edge(
         dispatcher,
         build_pages(build_openapi(routes)),

@@ -38,6 +38,11 @@ class Dispatcher:
         """Raises ValueError where the endpoint's path is taken."""
         self._trie.add(method, endpoint.template, endpoint)
 
+    def find(self, method: str, path: str) -> Endpoint | None:
+        """The endpoint that a request for `path` would come to."""
+        found = self._trie.find(method, path)
+        return None if found is None else found[0]
+
     async def answer(self, request: Request) -> Answer | StreamedAnswer | None:
         """The answer of the endpoint that the request is for; None where no endpoint has its path."""
         found = self._trie.find(request.method, request.path)

@@ -170,8 +170,8 @@ class _Answering:
             headers.append((b"content-type", answer.content_type))
         if answer.status not in (204, 304):
             headers.append((b"content-length", str(len(body)).encode("ascii")))
-        headers.append(_NO_CONTENT_POLICY)
         headers.extend(answer.headers)
+        _add_policy(headers)
         await self._start(answer.status, headers)
         self.size = len(body)
         await self._send({"type": "http.response.body", "body": body})
@@ -191,8 +191,7 @@ class _Answering:
         """Takes the place of `send` for an ASGI application within."""
         if message["type"] == "http.response.start":
             headers = [*self._headers(), *message.get("headers", ())]
-            if not any(name == b"content-security-policy" for name, _ in headers):
-                headers.append(_NO_CONTENT_POLICY)
+            _add_policy(headers)
             await self._start(message["status"], headers)
         else:
             self.size += len(message.get("body", b""))
@@ -208,6 +207,14 @@ class _Answering:
     async def _start(self, status: int, headers: list[Header]) -> None:
         self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _add_policy(headers: list[Header]) -> None:
+    """Adds the policy of what is no page, unless there is one."""
+    for name, _ in headers:
+        if name == _NO_CONTENT_POLICY[0]:
+            return
+    headers.append(_NO_CONTENT_POLICY)
 
 
 def _problem(request: Request, error: DomainError | Refused) -> Answer:

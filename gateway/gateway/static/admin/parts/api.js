@@ -1,0 +1,99 @@
+// Calls of the public API, with the token of whoever is signed in or acted as.
+import { useCallback, useEffect, useRef, useState } from "../html.js";
+import { address, content, send } from "./http.js";
+import { currentToken, leave, ownToken, refresh, stopActing } from "./session.js";
+
+const API = "/api/v1";
+
+/** Calls the API and returns what it answers. Throws Problem. */
+export async function call(method, path, options = {}) {
+  return content(await respond(method, path, options));
+}
+
+/** The same, with the Response itself. */
+export async function respond(method, path, options = {}) {
+  const token = currentToken();
+  try {
+    return await send(method, API + path, { ...options, token });
+  } catch (problem) {
+    if (problem.status !== 401 || problem.code === "INVALID_CREDENTIALS") throw problem;
+    if (token !== ownToken()) {
+      stopActing();
+      throw problem;
+    }
+    await renew(token);
+    return send(method, API + path, { ...options, token: currentToken() });
+  }
+}
+
+async function renew(used) {
+  // Another call may have done so in the meantime.
+  if (ownToken() !== used) return;
+  try {
+    await refresh();
+  } catch (problem) {
+    if (problem.status === 401) leave();
+    throw problem;
+  }
+}
+
+/** What a `load(signal)` gives: {data, error, loading, reload}. The last data stays while the next is on its way. */
+export function useLoad(load, deps) {
+  const [state, setState] = useState({ data: null, error: null, loading: true });
+  const current = useRef(null);
+  const reload = useCallback(() => {
+    current.current?.abort();
+    const abort = (current.current = new AbortController());
+    setState((before) => ({ ...before, loading: true }));
+    return load(abort.signal).then(
+      (data) => abort.signal.aborted || setState({ data, error: null, loading: false }),
+      (error) => abort.signal.aborted || setState((before) => ({ data: before.data, error, loading: false })),
+    );
+  }, deps);
+  useEffect(() => {
+    reload();
+    return () => current.current.abort();
+  }, [reload]);
+  return { ...state, reload };
+}
+
+/** Sends a file with progress from 0 to 1 told to `onProgress`, and returns the answer. Throws Problem. */
+export async function upload(path, file, type, onProgress) {
+  await respond("GET", "/auth/me");
+  const { Problem } = await import("./http.js");
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", API + path);
+    request.setRequestHeader("authorization", `Bearer ${currentToken()}`);
+    request.setRequestHeader("content-type", type);
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onerror = () => reject(new Problem(0, { detail: "The connection was lost on the way." }));
+    request.onload = () => {
+      const body = JSON.parse(request.responseText || "null");
+      if (request.status < 300) resolve(body);
+      else reject(new Problem(request.status, body, null));
+    };
+    request.send(file);
+  });
+}
+
+/** Saves an answer as a file, telling `onProgress` the bytes that have come. Throws Problem. */
+export async function download(path, query, name, onProgress) {
+  const answer = await respond("GET", address(path, query));
+  const reader = answer.body.getReader();
+  const chunks = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    size += value.length;
+    onProgress?.(size);
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(chunks, { type: answer.headers.get("content-type") }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return size;
+}

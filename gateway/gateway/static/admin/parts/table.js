@@ -1,0 +1,76 @@
+// Tables: columns that sort, rows that link, pages.
+import { html } from "../html.js";
+import { showNumber } from "./format.js";
+import { setQuery } from "./router.js";
+
+/**
+ * `columns`: [{name, title, cell(row), sort, optional, number, fit}], `sort` being the field to sort by; `optional` ones go
+ * on narrow screens; `fit` is whole (on one line), wide or clip. `sorted` is the sort in force, such as "-created"; `caption` names the table to who cannot see it.
+ */
+export function Table({ caption, columns, rows, rowKey = (row) => row.id, sorted, onSort, onRow }) {
+  return html`<div class="scroller" role="region" aria-label=${caption} tabindex="0">
+    <table>
+      <thead>
+        <tr>${columns.map((column) => html`<${Heading} key=${column.name} column=${column} sorted=${sorted} onSort=${onSort} />`)}</tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row) => html`<tr key=${rowKey(row)} class=${onRow ? "opens" : ""} onClick=${onRow && ((event) => opens(event) && onRow(row))}>
+            ${columns.map((column) => html`<td key=${column.name} class=${classes(column)}>${column.cell(row)}</td>`)}
+          </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+function Heading({ column, sorted, onSort }) {
+  const field = sorted?.replace("-", "");
+  const active = column.sort && field === column.sort;
+  const falling = active && sorted.startsWith("-");
+  const next = active && !falling ? `-${column.sort}` : column.sort;
+  return html`<th scope="col" class=${classes(column)} aria-sort=${active ? (falling ? "descending" : "ascending") : undefined}>
+    ${column.sort && onSort
+      ? html`<button type="button" class="sort" onClick=${() => onSort(next)}>${column.title}<span aria-hidden="true">${active ? (falling ? " ↓" : " ↑") : ""}</span></button>`
+      : column.title || html`<span class="unseen">${column.name}</span>`}
+  </th>`;
+}
+
+const classes = (column) => [column.optional && "optional", column.number && "number", column.fit].filter(Boolean).join(" ");
+
+// The row opens by a click anywhere, but a link or a button in it does what it says. Keyboards take the row's link.
+const opens = (event) => !event.target.closest("a, button, input, label, select") && !String(getSelection());
+
+/** Total and pages, as the seed shows them. */
+export function Pager({ page, total, totalPages, noun }) {
+  return html`<nav class="pager" aria-label="Pages">
+    <span>Total: ${showNumber(total)} ${total === 1 ? noun.replace(/s$/, "") : noun}</span>
+    <span>
+      Page ${showNumber(page)} of ${showNumber(Math.max(1, totalPages))}
+      <button type="button" disabled=${page <= 1} onClick=${() => setQuery({ page: page - 1 })}>Previous</button>
+      <button type="button" disabled=${page >= totalPages} onClick=${() => setQuery({ page: page + 1 })}>Next</button>
+    </span>
+  </nav>`;
+}
+
+/** A filter in the address: a select with "all" first. */
+export function Filter({ label, name, value, options }) {
+  return html`<label class="filter">
+    <span>${label}</span>
+    <select value=${value ?? ""} onChange=${(event) => setQuery({ [name]: event.target.value })}>
+      <option value="">All</option>
+      ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
+    </select>
+  </label>`;
+}
+
+let waiting;
+/** A text filter in the address, taken over when typing pauses. */
+export function Search({ label, name, value, placeholder, type = "search" }) {
+  const onInput = (event) => {
+    clearTimeout(waiting);
+    const text = event.target.value;
+    waiting = setTimeout(() => setQuery({ [name]: text }), 250);
+  };
+  return html`<label class="filter"><span>${label}</span><input type=${type} defaultValue=${value ?? ""} placeholder=${placeholder} onInput=${onInput} /></label>`;
+}

@@ -1,0 +1,55 @@
+// Jobs that run on a schedule.
+import { html, useEffect } from "../html.js";
+import { call, useLoad } from "../parts/api.js";
+import { showDuration } from "../parts/format.js";
+import { Badge, Head, Time } from "../parts/marks.js";
+import { go, link } from "../parts/router.js";
+import { Loaded } from "../parts/states.js";
+import { Table } from "../parts/table.js";
+import { tell } from "../parts/toast.js";
+
+const EVERY = 5000;
+
+export function Cron() {
+  const tasks = useLoad((signal) => call("GET", "/admin/cron", { signal }), []);
+  usePolling(tasks.reload);
+  const columns = [
+    { name: "name", title: "Job", fit: "wide", cell: (task) => html`<a href=${link("cron", task.name)}><b>${task.name}</b></a><br /><small>${task.description}</small>` },
+    { name: "interval", title: "Every", fit: "whole", cell: (task) => html`<span class="mono">${task.interval}</span>` },
+    { name: "status", title: "State", cell: (task) => html`<${TaskState} task=${task} />` },
+    { name: "next_run", title: "Next run", cell: (task) => (task.enabled ? html`<${Time} value=${task.next_run} />` : "–") },
+    { name: "last_run", title: "Last run", optional: true, cell: (task) => html`<${Time} value=${task.last_run} />` },
+    { name: "last_status", title: "Result", cell: (task) => html`<${RunStatus} status=${task.last_status} /> <small>${task.last_duration_ms !== null ? showDuration(task.last_duration_ms) : ""}</small>` },
+    { name: "actions", title: "Actions", cell: (task) => html`<button type="button" disabled=${task.status === "running"} onClick=${() => trigger(task, tasks.reload)}>Run now<span class="unseen"> ${task.name}</span></button>` },
+  ];
+  return html`
+    <${Head} title="Cron jobs" about="What runs on a schedule, and what became of it" />
+    <${Loaded} load=${{ ...tasks, loading: false }}>
+      ${(list) => html`<${Table} caption="Cron jobs" columns=${columns} rows=${list.tasks} rowKey=${(task) => task.name} onRow=${(task) => go(link("cron", task.name))} />`}
+    </${Loaded}>
+  `;
+}
+
+/** Runs a job now. */
+export async function trigger(task, reload) {
+  await tell(() => call("POST", `/admin/cron/${task.name}/trigger`), ({ message }) => message);
+  reload();
+}
+
+/** Loads again every few seconds while the page is looked at. */
+export function usePolling(reload) {
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || reload(), EVERY);
+    return () => clearInterval(timer);
+  }, [reload]);
+}
+
+export function TaskState({ task }) {
+  const tone = { idle: "plain", running: "info", disabled: "warn" }[task.status];
+  return html`<${Badge} tone=${tone}>${task.status}</${Badge}>`;
+}
+
+export function RunStatus({ status }) {
+  if (!status) return "–";
+  return html`<${Badge} tone=${{ succeeded: "good", failed: "bad", running: "info" }[status]}>${status}</${Badge}>`;
+}

@@ -1,0 +1,130 @@
+// How everything is, at a glance.
+import { html } from "../html.js";
+import { call, useLoad } from "../parts/api.js";
+import { Bars, Lines } from "../parts/chart.js";
+import { showBytes, showNumber } from "../parts/format.js";
+import { send } from "../parts/http.js";
+import { Head } from "../parts/marks.js";
+import { link } from "../parts/router.js";
+import { Loaded } from "../parts/states.js";
+import { usePolling } from "./cron.js";
+
+// By its name in the address: minutes that one point stands for, how many points, what it is called.
+const RANGES = { hour: [1, 60, "Last hour"], day: [24, 60, "Last day"], week: [168, 60, "Last week"] };
+const BUCKETS = 12;
+
+export function Overview({ query }) {
+  const range = RANGES[query.range] ? query.range : "hour";
+  return html`
+    <${Head} title="Overview" about="How everything is">
+      <nav class="tabs" aria-label="Time">
+        ${Object.entries(RANGES).map(([key, [, , title]]) => html`<a key=${key} href=${key === "hour" ? link() : `${link()}?range=${key}`} aria-current=${key === range ? "page" : undefined}>${title}</a>`)}
+      </nav>
+    </${Head}>
+    <${Health} />
+    <${Traffic} range=${range} />
+    <${SignIns} range=${range} />
+  `;
+}
+
+function Health() {
+  const health = useLoad(async (signal) => {
+    const ready = await send("GET", "/health/ready", { signal }).then((answer) => answer.json());
+    const [users, collections] = await Promise.all([
+      call("GET", "/admin/users", { query: { per_page: 1 }, signal }),
+      call("GET", "/collections", { query: { per_page: 1 }, signal }),
+    ]);
+    return { services: ready.dependencies, users: users.total, collections: collections.total };
+  }, []);
+  usePolling(health.reload);
+  return html`<${Loaded} load=${{ ...health, loading: false }}>
+    ${({ services, users, collections }) => html`
+      <ul class="health" aria-label="Services">
+        ${services.map((one) => html`<li key=${one.name} class="badge ${one.status === "ok" ? "good" : "bad"}"><span class=${one.status === "ok" ? "dot" : "dot bad"}></span>${one.name} ${one.status === "ok" ? "is well" : "is down"}</li>`)}
+      </ul>
+      <div class="tiles">
+        <a class="card tile" href=${link("users")}><small>Users</small><b>${showNumber(Number(users))}</b></a>
+        <a class="card tile" href=${link("collections")}><small>Collections</small><b>${showNumber(Number(collections))}</b></a>
+      </div>
+    `}
+  </${Loaded}>`;
+}
+
+/** Requests, errors and how long answers took, from what the scheduler collects each minute. */
+function Traffic({ range }) {
+  const [minutes, count] = RANGES[range];
+  const metrics = useLoad(
+    (signal) => call("GET", "/admin/metrics", { query: { step: minutes, from_date: new Date(Date.now() - minutes * count * 60_000).toISOString() }, signal }),
+    [range],
+  );
+  return html`<${Loaded} load=${metrics}>
+    ${({ items }) => {
+      const points = onTime(items, minutes, count);
+      const sum = (name) => items.reduce((total, item) => total + Number(item[name]), 0);
+      const [requests, client, server] = ["requests", "client_errors", "server_errors"].map(sum);
+      const slow = Math.max(0, ...items.map((item) => item.p95_ms ?? 0));
+      const memory = (items.at(-1)?.processes ?? []).reduce((total, one) => total + Number(one.memory_bytes), 0);
+      return html`
+        <div class="tiles">
+          <${Tile} name="Requests" value=${showNumber(requests)} />
+          <${Tile} name="Refused (4xx)" value=${showNumber(client)} />
+          <${Tile} name="Failed (5xx)" value=${showNumber(server)} bad=${server > 0} />
+          <${Tile} name="Memory of all processes" value=${showBytes(memory)} />
+        </div>
+        <div class="cards">
+          <section class="card" aria-label="Requests">
+            <h2>Requests</h2>
+            <${Bars} parts=${[{ name: "failed", tone: "bad" }, { name: "refused", tone: "warn" }, { name: "answered", tone: "ok" }]}
+              points=${points.map((item) => item && [Number(item.server_errors), Number(item.client_errors), item.requests - item.client_errors - item.server_errors])}
+              label=${`${requests} requests, ${client} refused, ${server} failed`} from=${RANGES[range][2]} to="now" />
+          </section>
+          <section class="card" aria-label="Latency">
+            <h2>How long answers take</h2>
+            <${Lines} low=${points.map((item) => item?.p50_ms)} high=${points.map((item) => item?.p95_ms)} label=${`At worst 95 % of the answers came within ${Math.round(slow)} milliseconds`}
+              from=${RANGES[range][2]} to="now" names="half of them, and 95 % (dashed)" />
+          </section>
+        </div>
+      `;
+    }}
+  </${Loaded}>`;
+}
+
+/** The points in their places: null for a time of which nothing was collected. */
+function onTime(items, minutes, count) {
+  const points = new Array(count).fill(null);
+  for (const item of items) {
+    const place = count - 1 - Math.floor((Date.now() - new Date(item.time)) / (minutes * 60_000));
+    if (place >= 0 && place < count) points[place] = item;
+  }
+  return points;
+}
+
+const Tile = ({ name, value, bad }) => html`<div class=${bad ? "card tile alarm" : "card tile"}><small>${name}</small><b>${value}</b></div>`;
+
+/** Sign-ins, failures and locks, counted by the audit log. */
+function SignIns({ range }) {
+  const [minutes, count, title] = RANGES[range];
+  const span = (minutes * count * 60_000) / BUCKETS;
+  const counts = useLoad(
+    (signal) => {
+      const now = Date.now();
+      const asked = Array.from({ length: BUCKETS }, (_, index) => {
+        const query = { from_date: new Date(now - span * (BUCKETS - index)).toISOString(), to_date: new Date(now - span * (BUCKETS - index - 1)).toISOString() };
+        return call("GET", "/audit/statistics", { query, signal });
+      });
+      return Promise.all(asked);
+    },
+    [range],
+  );
+  return html`<${Loaded} load=${counts}>
+    ${(buckets) => {
+      const points = buckets.map(({ by_action }) => ["account_locked", "login_failed", "login"].map((action) => Number(by_action[action] ?? 0)));
+      const [locked, failed, done] = [0, 1, 2].map((index) => points.reduce((sum, point) => sum + point[index], 0));
+      return html`<section class="card" aria-label="Logins">
+        <h2>Logins <a class="more" href="${link("audit")}?failed=1">Failed logins</a> <a class="more" href="${link("audit")}?event_action=account_locked">Locked accounts</a></h2>
+        <${Bars} points=${points} parts=${[{ name: "locked", tone: "bad" }, { name: "failed", tone: "warn" }, { name: "signed in", tone: "ok" }]}
+          label=${`${done} logins, ${failed} failed, ${locked} accounts locked`} from=${title} to="now" />
+      </section>`;
+    }}
+  </${Loaded}>`;
+}
