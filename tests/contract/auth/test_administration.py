@@ -14,7 +14,6 @@ from fastcms.auth.v1 import identities_pb2
 from fastcms.auth.v1.identities_pb2 import Identity
 from fastcms_common.errors import Conflict, Denied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
 from fastcms_common.events import EventStream
-from fastcms_common.ids import new_id
 from fastcms_common.redis_keys import COLLECTION_EVENTS
 from tests.contract.auth.conftest import Shop
 from tests.contract.auth.profiles import Collections
@@ -166,7 +165,7 @@ async def test_sessions_end_with_password_and_role_and_stay_otherwise(
         ("root", "UpdateIdentity", "uli", {"superadmin": True}, Invalid, "VALIDATION_FAILED"),
         ("uli", "DisableIdentity", "eva", {}, Denied, "ADMIN_REQUIRED"),
         ("eva", "DisableIdentity", "uli", {}, Denied, "ADMIN_REQUIRED"),
-        ("root", "DeleteIdentity", new_id(), {}, NotFound, "USER_NOT_FOUND"),
+        ("root", "DeleteIdentity", "01a1fb3c-0000-7000-8000-000000000000", {}, NotFound, "USER_NOT_FOUND"),
         ("root", "UpdateIdentity", "nonsense", {"name": "x"}, NotFound, "USER_NOT_FOUND"),
     ],
 )
