@@ -47,7 +47,7 @@ AREAS: Mapping[str, str] = {
     "apsw": "storage",
 }
 # What only holds a loop up is not what is worked on.
-_HOLDERS = frozenset({"run", "serve", "main", "application"})
+_HOLDERS = frozenset({"run", "serve", "main", "application", "<module>"})
 OTHER = "event loop and the rest"
 
 

@@ -23,6 +23,7 @@ def test_stacks_are_counted():
         (["_write (x/fastcms_common/multiplex/server.py:1)", "_write (x/grpc/aio/_call.py:1)"], "grpc.aio"),
         (["run (x/fastcms_common/serving.py:9)", "Runner.run (x/asyncio/runners.py:1)"], OTHER),
         (["Server.run (x/uvicorn/server.py:9)"], OTHER),
+        (["<module> (x/auth_service/__main__.py:9)", "Runner.run (x/asyncio/runners.py:1)"], OTHER),
         ([], OTHER),
     ],
 )
