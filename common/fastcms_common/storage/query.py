@@ -32,6 +32,8 @@ from fastcms_common.storage.values import Scalar, check_scalar
 
 Op: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">=", "~", "!~"]
 OPS: frozenset[str] = frozenset({"=", "!=", "<", "<=", ">", ">=", "~", "!~"})
+# MongoDB's regular expressions have at most 32,764 bytes; a character may become a class of several.
+MAX_PATTERN = 2_000
 ORDERED_OPS: frozenset[str] = frozenset({"<", "<=", ">", ">="})
 Path: TypeAlias = tuple[str, ...]
 
@@ -137,11 +139,21 @@ class Compare:
             raise Invalid.field("filter", f"{self.op!r} is not an operator")
         if self.op in ("~", "!~") and isinstance(self.right, Field):
             raise Invalid.field("filter", "the right side of ~ must be a literal, not a field")
+        if self.op in ("~", "!~") or _is_lower(self.left) or _is_lower(self.right):
+            _check_pattern(self.left)
+            _check_pattern(self.right)
         if _is_lower(self.left) or _is_lower(self.right):
             if self.op in ORDERED_OPS:
                 raise Invalid.field("filter", "`lower` works with = != ~ and !~ only")
             if isinstance(self.left, Field) and isinstance(self.right, Field):
                 raise Invalid.field("filter", "`lower` compares a field with a literal only")
+
+
+def _check_pattern(operand: Operand) -> None:
+    values = operand.value if isinstance(operand, Value) else ()
+    for value in values if isinstance(values, tuple) else (values,):
+        if isinstance(value, str) and len(value) > MAX_PATTERN:
+            raise Invalid.field("filter", f"a text that is compared without case has at most {MAX_PATTERN} characters")
 
 
 def _is_lower(operand: Operand) -> bool:
@@ -158,6 +170,8 @@ class In:
     def __init__(self, field: Field | str | Iterable[str], values: Iterable[Scalar]) -> None:
         object.__setattr__(self, "field", _field(field))
         object.__setattr__(self, "values", tuple(check_scalar(value, "filter") for value in values))
+        if self.field.lower:
+            _check_pattern(Value(self.values))
 
 
 @dataclass(frozen=True, slots=True, init=False)
