@@ -122,17 +122,12 @@ class Beat(RedBeatScheduler):  # type: ignore[misc]
     def __init__(self, app: Celery, ask: Callable[[], list[Plan]], beat_seconds: float, lock_seconds: float) -> None:
         self._ask = ask
         self._beat_seconds = beat_seconds
-        self._entries: dict[str, SlotEntry] = {}
         self._asked = float("-inf")
         self._reminded: dict[str, tuple[float, float]] = {}
         super().__init__(app, max_interval=beat_seconds, lock_timeout=lock_seconds, lazy=True)
         # What RedBeat does with its lock when Celery's beat service starts blocks until it has it.
         self.lock_key = None
         self._lock: Any = None
-
-    @property
-    def in_charge(self) -> bool:
-        return self._lock is not None
 
     def tick(self, **_: Any) -> float:
         """One look at the schedule; seconds until the next. Raises RedisError where Redis is away."""
@@ -230,9 +225,13 @@ class Beat(RedBeatScheduler):  # type: ignore[misc]
     def _decode(self, definition: str | None, meta: str | None) -> SlotEntry | None:
         if not definition:
             return None
-        fields: Mapping[str, Any] = SlotEntry.decode_definition(definition)
+        try:
+            fields: Mapping[str, Any] = SlotEntry.decode_definition(definition)
+            last = SlotEntry.decode_meta(meta)["last_run_at"] if meta else None
+        except (ValueError, KeyError, TypeError):
+            # Another version wrote it, or somebody else: the ledger's own takes its place.
+            return None
         fields["schedule"].app = self.app
-        last = SlotEntry.decode_meta(meta)["last_run_at"] if meta else None
         return SlotEntry(app=self.app, **{**fields, "last_run_at": last or self.app.now()})
 
     def _send(self, task: str) -> None:

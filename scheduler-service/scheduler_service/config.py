@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode
 
 from fastcms_common.service_tokens import read_key
@@ -88,6 +88,12 @@ class WorkerSettings(SchedulerSettings):
     beat_lock_seconds: float = Field(15.0, ge=0.5, le=600)
     # Seconds after which a message that a dead worker had taken is delivered again.
     visibility_timeout_seconds: int = Field(300, ge=1)
+
+    @model_validator(mode="after")
+    def _lock_outlives_ticks(self) -> WorkerSettings:
+        if self.beat_lock_seconds < 2 * self.beat_seconds:
+            raise ValueError("BEAT_LOCK_SECONDS must be at least twice BEAT_SECONDS")
+        return self
 
 
 def service_key(settings: ProcessSettings) -> bytes:

@@ -29,6 +29,7 @@ from celery.worker import state
 from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.channels import open_channel
+from fastcms_common.errors import TimedOut
 from fastcms_common.metrics import serve_metrics
 from fastcms_common.service_tokens import ServiceTokens
 from fastcms_common.settings import load
@@ -40,7 +41,7 @@ from scheduler_service.executions import Executions
 from scheduler_service.jobs import HttpRules, work_with
 from scheduler_service.tasks import Services
 
-_ASK_SECONDS = 5.0
+_ASK_SECONDS = 3.0
 # Of the time that a stopping process has, what is left for handing back what it could not finish.
 _HAND_BACK_SECONDS = 2.0
 _SAY_AGAIN_SECONDS = 30.0
@@ -146,8 +147,12 @@ class Channels:
         self._all = (plain, auth, admin, collections, own)
 
     async def plans(self) -> list[Plan]:
-        """The schedules as the ledger has them."""
-        answer = await self.ledger.ListSchedules(ledger_pb2.ListSchedulesRequest(), timeout=_ASK_SECONDS)
+        """The schedules as the ledger has them. Takes a moment at most: the beat's lock has to be kept meanwhile."""
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                answer = await self.ledger.ListSchedules(ledger_pb2.ListSchedulesRequest())
+        except TimeoutError:
+            raise TimedOut("The ledger did not answer in time.") from None
         return [
             Plan(
                 task=one.task,
@@ -166,6 +171,24 @@ class Channels:
 
 async def _connect(settings: WorkerSettings, key: bytes) -> Channels:
     return Channels(settings, key)
+
+
+class BeatThread(threading.Thread):
+    """The beat beside a worker. Should it fail, the process ends, to be started again: no worker without its clock."""
+
+    def __init__(self, beat: Beat, stopping: threading.Event) -> None:
+        super().__init__(name="beat")
+        self.failed = False
+        self._beat = beat
+        self._stopping = stopping
+
+    def run(self) -> None:
+        try:
+            keep_time(self._beat, self._stopping)
+        except Exception:
+            log.exception("the beat failed")
+            self.failed = True
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _beat(app: Celery, settings: WorkerSettings, background: Background, channels: Channels) -> Beat:
@@ -214,7 +237,7 @@ def _work(app: Celery, settings: WorkerSettings, background: Background, channel
         background.start(executions.stop(grace))
 
     worker.when_stopping = when_stopping
-    clock = threading.Thread(target=keep_time, args=(beat, stopping), name="beat") if beat is not None else None
+    clock = BeatThread(beat, stopping) if beat is not None else None
     if clock is not None:
         clock.start()
     try:
@@ -223,8 +246,8 @@ def _work(app: Celery, settings: WorkerSettings, background: Background, channel
         stopping.set()
         if clock is not None:
             clock.join()
-    if worker.exitcode:
-        raise SystemExit(worker.exitcode)
+    if worker.exitcode or (clock is not None and clock.failed):
+        raise SystemExit(worker.exitcode or os.EX_SOFTWARE)
 
 
 class _OneLine(logging.Filter):

@@ -29,6 +29,7 @@ KEY = "0123456789abcdef0123456789abcdef"
         ),
         ("scheduler_service", "METRICS_TARGETS", "gateway", "METRICS_TARGETS: 'gateway' is not name=host:port"),
         ("scheduler_service", "LEASE_SECONDS", "0", "LEASE_SECONDS: "),
+        ("scheduler_service.worker", "BEAT_SECONDS", "10", "settings: BEAT_LOCK_SECONDS must be at least twice"),
     ],
 )
 def test_a_bad_setting_is_one_clear_line_and_exit_code_2(
