@@ -111,7 +111,9 @@ class HttpJobs:
         address = await self._address(target)
         host = f"[{address}]" if ":" in address else address
         url = httpx.URL(f"{target.scheme}://{host}:{target.port}{target.path}")
-        sent = {"User-Agent": "FastCMS-Scheduler", **headers, "Host": target.authority, "Accept-Encoding": "identity"}
+        sent = httpx.Headers({"User-Agent": "FastCMS-Scheduler"})
+        sent.update(headers)
+        sent.update({"Host": target.authority, "Accept-Encoding": "identity"})
         # A client of its own for each request: no cookies, no proxies of the environment, no connection kept that was
         # judged at another time. The certificate has to be that of the name, not of the address.
         try:

@@ -52,11 +52,14 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
 
 async def test_a_request_arrives_as_it_was_asked_for():
     async with Hook() as hook:
-        request = job(f"{hook.url}/a?b=c", method="POST", body='{"ü": 1}', headers={"X-Api-Key": "k"})
+        request = job(
+            f"{hook.url}/a?b=c", method="POST", body='{"ü": 1}', headers={"X-Api-Key": "k", "user-agent": "me"}
+        )
         assert await sender().run(request, "run-1") == {"status": 200, "bytes": 2, "attempts": 1}
     (got,) = hook.requests
     assert (got.method, got.path, got.body) == ("POST", "/a?b=c", '{"ü": 1}')
     assert got.headers["x-api-key"] == "k"
+    assert got.headers["user-agent"] == "me"
     assert got.headers["idempotency-key"] == "run-1"
     assert got.headers["host"] == f"127.0.0.1:{hook.port}"
 
