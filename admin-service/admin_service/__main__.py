@@ -69,6 +69,8 @@ async def main(settings: Settings) -> None:
         answer: HttpBody = await keys.GetKeySet(GetKeySetRequest())
         return bytes(answer.data)
 
+    verifier = TokenVerifier(key_set, settings.token_issuer)
+
     async def redis_answers() -> None:
         await redis.ping()
 
@@ -102,8 +104,8 @@ async def main(settings: Settings) -> None:
                 (add_UsersServiceServicer_to_server, UsersServicer(identities, credentials, trail)),
                 (add_SettingsServiceServicer_to_server, SettingsServicer(runtime, known, SettingsServiceStub(auth))),
             ],
-            Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
-            ready={"redis": redis_answers, "storage": store.ping},
+            Authenticator(verifier, sessions),
+            ready={"redis": redis_answers, "storage": store.ping, "keys": verifier.ready},
             background=[sessions.watch(), events.consume(trail.store_batch), rules_copy.watch(), runtime.watch()],
         )
     finally:

@@ -66,6 +66,13 @@ class TokenVerifier:
             raise Unauthenticated("The token has expired.", reason="TOKEN_EXPIRED")
         return caller
 
+    async def ready(self) -> None:
+        """Returns where there are keys to verify with; fetches them where there are none yet. Raises Unavailable."""
+        if not self._keys and (fetching := self._refresh(self._clock())) is not None:
+            await asyncio.shield(fetching)
+        if not self._keys:
+            raise Unavailable("Signing keys cannot be had.", reason="KEYS_UNAVAILABLE")
+
     async def _verify(self, token: str, now: float) -> Caller:
         if len(token) > MAX_TOKEN:
             raise _invalid()

@@ -120,3 +120,17 @@ async def test_a_token_ends_to_the_second_although_it_is_remembered(clock: Clock
     with pytest.raises(Unauthenticated) as caught:
         await verifier.verify(token)
     assert caught.value.reason == "TOKEN_EXPIRED"
+
+
+async def test_a_verifier_is_ready_once_it_has_keys_and_stays_so():
+    keys, clock = Keys("a"), Clock()
+    keys.away = True
+    verifier = TokenVerifier(keys, "fastcms", clock)
+    with pytest.raises(Unavailable):
+        await verifier.ready()
+    keys.away = False
+    clock.now += 5
+    await verifier.ready()
+    keys.away = True
+    await verifier.ready()
+    assert keys.asked == 2
