@@ -154,12 +154,7 @@ def _field(
         on_update=bool(draft.on_update),
         promised=before.promised if before else True,
     )
-    if field.many and field.unique:
-        wrong("unique", "is for fields with one value")
-    if draft.type == "relation" and draft.required and draft.on_delete == "set_null":
-        wrong("on_delete", "set_null does not go with required")
-    if before is not None:
-        _check_same(field, before, wrong)
+    _check_together(field, before, wrong)
     if not found and draft.default:
         field = _with_default(field, draft.default, wrong)
     errors.extend(found)
@@ -234,6 +229,15 @@ def _check_relation(
     if found is None:
         wrong("collection", f"there is no collection '{draft.collection}'")
     return found
+
+
+def _check_together(field: FieldDefinition, before: FieldDefinition | None, wrong: Callable[[str, str], None]) -> None:
+    if field.many and field.unique:
+        wrong("unique", "is for fields with one value")
+    if field.type == "relation" and field.required and field.on_delete == "set_null":
+        wrong("on_delete", "set_null does not go with required")
+    if before is not None:
+        _check_same(field, before, wrong)
 
 
 def _check_same(field: FieldDefinition, before: FieldDefinition, wrong: Callable[[str, str], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from collections_service.models import REVISION, UPDATED, Collection, FieldDefinition
@@ -13,14 +13,12 @@ from fastcms_common.storage import ALL, Change, Compare, Document, Field, Or, Qu
 from fastcms_common.storage.values import INT_MAX, INT_MIN
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Step:
     """The change, and what has to hold of the record at the moment it is made for its limits to be kept."""
 
     change: Change
     where: Query
-    # The whole new values of what is set and of the lists and numbers that are stepped, as far as `doc` tells.
-    values: dict[str, Any] = field(default_factory=dict)
 
 
 def step_of(collection: Collection, patch: Patch, doc: Document, moment: str, revision: str) -> Step:
@@ -37,15 +35,14 @@ def step_of(collection: Collection, patch: Patch, doc: Document, moment: str, re
     for item, sign, amount in patch.steps:
         if item.many:
             (add if sign == "+" else remove)[item.id] = amount
-            values[item.id], condition = _list_step(item, sign, amount, doc, errors)
+            conditions.append(_list_step(item, sign, amount, doc, errors))
         else:
             inc[item.id] = amount if sign == "+" else -amount
-            values[item.id], condition = _number_step(item, inc[item.id], doc, errors)
-        conditions.append(condition)
+            conditions.append(_number_step(item, inc[item.id], doc, errors))
     if errors:
         raise Invalid(errors)
     change = Change(set=stamped, unset=unset, inc=inc, add_to_set=add, remove=remove)
-    return Step(change, conjunction(conditions), values)
+    return Step(change, conjunction(conditions))
 
 
 def incoming(patch: Patch, doc: Document) -> dict[str, Any]:
@@ -63,10 +60,8 @@ def incoming(patch: Patch, doc: Document) -> dict[str, Any]:
     return values
 
 
-def _number_step(
-    item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]
-) -> tuple[int | float, Query]:
-    """The sum, and the condition under which it stays inside the field's bounds whatever others do meanwhile."""
+def _number_step(item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]) -> Query:
+    """The condition under which the sum stays inside the field's bounds whatever others do meanwhile."""
     held = doc.get(item.id)
     total = (held or 0) + amount
     low, high = item.min, item.max
@@ -77,24 +72,22 @@ def _number_step(
     elif high is not None and total > high:
         errors.append(FieldError(f"data.{item.name}", f"would be above {high:g}"))
     if low is None and high is None:
-        return total, ALL
+        return ALL
     inside = conjunction(
         ([ge((item.id,), _exact(low) - amount)] if low is not None else [])
         + ([le((item.id,), _exact(high) - amount)] if high is not None else [])
     )
     # A record without a value counts as 0: the sum is then the amount itself.
     fits = (low is None or amount >= low) and (high is None or amount <= high)
-    return total, Or(inside, is_null((item.id,))) if fits else inside
+    return Or(inside, is_null((item.id,))) if fits else inside
 
 
 def _exact(bound: float) -> int | float:
     return int(bound) if float(bound).is_integer() else bound
 
 
-def _list_step(
-    item: FieldDefinition, sign: Sign, amount: list[Any], doc: Document, errors: list[FieldError]
-) -> tuple[list[Any], Query]:
-    """The list, and the condition under which it keeps its limits whatever others do meanwhile."""
+def _list_step(item: FieldDefinition, sign: Sign, amount: list[Any], doc: Document, errors: list[FieldError]) -> Query:
+    """The condition under which the list keeps its limits whatever others do meanwhile."""
     held = list(doc.get(item.id) or [])
     most = item.max_select or 1
     if sign == "+":
@@ -103,11 +96,11 @@ def _list_step(
             errors.append(FieldError(f"data.{item.name}", f"would have more than {most} values"))
         room = le(Field((item.id,), length=True), most - len(amount))
         # Near the limit it depends on which values are there already: the list has to be the one that was looked at.
-        return result, Or(room, _same_list(item, held))
+        return Or(room, _same_list(item, held))
     result = [value for value in held if value not in amount]
     if item.required and not result:
         errors.append(FieldError(f"data.{item.name}", "must keep at least one value"))
-    return result, _same_list(item, held) if item.required else ALL
+    return _same_list(item, held) if item.required else ALL
 
 
 def _same_list(item: FieldDefinition, held: list[Any]) -> Query:

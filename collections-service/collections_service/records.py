@@ -10,7 +10,7 @@ from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
 from collections_service.journal import Journal, revision_of
 from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection
-from collections_service.patches import incoming, step_of
+from collections_service.patches import Step, incoming, step_of
 from collections_service.policy import Session, not_found
 from collections_service.preconditions import if_match, require
 from collections_service.relations import Relations, new_revision
@@ -21,7 +21,7 @@ from fastcms_common import times
 from fastcms_common.context import current
 from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, NotFound, TimedOut, Unavailable
 from fastcms_common.ids import new_id
-from fastcms_common.storage import ALL, Document, Duplicate, eq, matches
+from fastcms_common.storage import ALL, Document, Duplicate, Query, eq, matches
 
 # How often a change is tried again that others keep getting ahead of.
 _ATTEMPTS = 20
@@ -187,17 +187,20 @@ class Records:
             depends = looked_up or self._asks_before(session, collection, patch)
             guard = eq(REVISION, doc[REVISION]) if depends else ALL
             where = conjunction([rule, if_match(header), step.where, guard])
-            try:
-                after = await self._store.update(collection, id, step.change, where)
-            except Duplicate as error:
-                raise taken(collection, error) from None
-            except Invalid as error:
-                # A step that raced with others out of 64 bits is found by storage alone.
-                raise renamed(collection, error, prefix) from None
+            after = await self._written(collection, id, step, where, prefix)
             if after is not None:
                 await self._check_again(collection, session, patch, doc, after, prefix)
                 return after
         raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
+
+    async def _written(self, collection: Collection, id: str, step: Step, where: Query, prefix: str) -> Document | None:
+        try:
+            return await self._store.update(collection, id, step.change, where)
+        except Duplicate as error:
+            raise taken(collection, error, prefix) from None
+        except Invalid as error:
+            # A step that raced with others out of 64 bits is found by storage alone.
+            raise renamed(collection, error, prefix) from None
 
     @staticmethod
     def _asks_before(session: Session, collection: Collection, patch: Patch) -> bool:

@@ -190,10 +190,6 @@ class Validator:
             raise Invalid(errors)
         return Patch(values, steps, frozenset(seen))
 
-    def field_value(self, field: FieldDefinition, value: Any) -> Any:
-        """One value as it is stored; BadValue. For values that are in storage already, under a changed schema."""
-        return self._rules[field.name].value(value)
-
     def _unknown(self, name: str) -> str:
         return FIXED if name in self._fixed else NOT_KNOWN
 
