@@ -213,5 +213,5 @@ def from_document(document: Mapping[str, Any]) -> Collection:
         created=document["created"],
         updated=document["updated"],
         version=document["version"],
-        generation=document["generation"],
+        generation=document.get("generation", 0),
     )
