@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 
 import orjson
 import pytest
 
 from fastcms.auth.v1 import auth_pb2
-from fastcms_common.errors import Conflict, Denied, Invalid, Unauthenticated
+from fastcms_common.errors import Conflict, Denied, Invalid, Unauthenticated, Unavailable
 from fastcms_common.times import from_text
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer, auth_server
 
@@ -139,6 +141,32 @@ async def test_a_long_password_is_not_cut(tmp_path: Path, redis_url: str):
             with pytest.raises(Unauthenticated):
                 await server.login(password=wrong)
         assert (await server.login(password=long + "!!")).access_token
+
+
+async def test_what_does_not_fit_in_the_queue_is_told_to_come_back(tmp_path: Path, redis_url: str):
+    async with auth_server(tmp_path, redis_url, password_threads=1, password_queue=3) as server:
+        logins = (server.login(f"p{n}@example.com") for n in range(30))
+        answers = await asyncio.gather(*logins, return_exceptions=True)
+        full = [one for one in answers if isinstance(one, Unavailable)]
+        assert {one.reason for one in full} == {"PASSWORD_QUEUE_FULL"}
+        assert {one.retry_after for one in full} == {1}
+        assert 4 <= len(answers) - len(full) < 30
+        assert all(isinstance(one, Unavailable | Unauthenticated) for one in answers)
+        with pytest.raises(Unauthenticated):
+            await server.login("p0@example.com")
+
+
+async def test_a_huge_password_costs_no_more_than_any(server: AuthServer):
+    took = []
+    for password in ("short", "\ufdfa" * 4096):
+        began = time.perf_counter()
+        for _ in range(5):
+            with pytest.raises(Unauthenticated):
+                await server.login(f"{len(password)}{_}@example.com", password)
+        took.append(time.perf_counter() - began)
+    assert took[1] < 3 * took[0]
+    with pytest.raises(Invalid):
+        await server.login("x@example.com", "x" * 4097)
 
 
 async def test_sign_ins_are_audited_with_address_and_agent(server: AuthServer):

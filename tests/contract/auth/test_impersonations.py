@@ -9,7 +9,8 @@ import pytest
 
 from fastcms.auth.v1 import auth_pb2, identities_pb2
 from fastcms_common.errors import Denied, DomainError, Invalid, Malformed, NotFound, Unauthenticated
-from tests.contract.auth.server import AuthServer
+from tests.contract.auth.conftest import Shop
+from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer
 
 
 @dataclass
@@ -126,6 +127,30 @@ async def test_starting_again_ends_the_grant_before(cast: Cast):
         await cast.server.me(first.access_token)
     assert await cast.server.me(second.access_token)
     assert len(await cast.end(cast.tokens["anna"])) == 1
+
+
+async def test_a_person_sees_who_acted_as_them(shop: Shop):
+    root = await shop.server.register()
+    eva = await shop.server.join({"email": "eva@example.com", "password": PASSWORD, "company": "Acme"})
+    request = identities_pb2.StartImpersonationRequest(
+        actor_token=root.access_token, target_id=orjson.loads(eva.user)["id"], duration=60, reason="A ticket"
+    )
+    service = await shop.server.service_token()
+    started = await shop.server.call(shop.server.identities.StartImpersonation, request, service)
+    assert (await shop.server.me(started.access_token, "customers"))["company"] == "Acme"
+
+    async def seen() -> list[auth_pb2.Impersonation]:
+        ask = auth_pb2.ListMyImpersonationsRequest(collection="customers")
+        answer = await shop.server.call(shop.server.auth.ListMyImpersonations, ask, eva.access_token)
+        return list(answer.impersonations)
+
+    (one,) = await seen()
+    assert (one.actor_email, one.reason, one.HasField("ended")) == (EMAIL, "A ticket", False)
+    assert one.expires.seconds - one.started.seconds == 60
+    end = identities_pb2.EndImpersonationRequest(token=started.access_token)
+    await shop.server.call(shop.server.identities.EndImpersonation, end, service)
+    (one,) = await seen()
+    assert one.HasField("ended")
 
 
 async def test_nobody_but_a_service_may_ask(cast: Cast):

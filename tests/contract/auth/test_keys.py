@@ -12,11 +12,11 @@ import pytest
 
 from auth_service.keys import SigningKeys
 from auth_service.master_key import MasterKey
-from auth_service.store import AuthStore
+from auth_service.store import SIGNING_KEYS, AuthStore
 from fastcms.auth.v1 import identities_pb2, keys_pb2
 from fastcms_common.errors import Conflict, Denied, Unauthenticated
 from fastcms_common.service_tokens import proof_of, read_key
-from fastcms_common.storage import open_store
+from fastcms_common.storage import Change, open_store
 from fastcms_common.tokens import AUDIENCE
 from tests.contract.auth.server import AuthServer, auth_server
 
@@ -82,6 +82,33 @@ async def test_replicas_that_start_at_once_make_one_first_key(tmp_path: Path):
     finally:
         for store in stores:
             await store.close()
+
+
+async def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(server: AuthServer):
+    root = await server.register()
+    (first,) = (await key_set(server))["keys"]
+    service = await server.service_token()
+
+    async def rotate(fence: int) -> keys_pb2.RotateSigningKeysResponse:
+        request = keys_pb2.RotateSigningKeysRequest(fencing_token=fence)
+        return await server.call(server.keys.RotateSigningKeys, request, service)
+
+    rotated = await rotate(1)
+    assert [one["kid"] for one in (await key_set(server))["keys"]] == [first["kid"], rotated.kid]
+    assert jwt.get_unverified_header((await server.login()).access_token)["kid"] == first["kid"]
+    assert (await rotate(2)).kid == rotated.kid, "one that does not sign yet needs no successor"
+    store = AuthStore(await open_store(server.settings.storage_url, "auth"))
+    await store.prepare()
+    second = (await store.signing_keys())[1]
+    await store.storage.update(SIGNING_KEYS.name, second.id, Change(set={"active_from": second.created}))
+    assert (await rotate(3)).withdrawn == 0
+    assert jwt.get_unverified_header((await server.login()).access_token)["kid"] == rotated.kid
+    assert await server.me(root.access_token), "what the old key has signed is good"
+    long_ago = {"active_from": "2020-01-01T00:00:00.000000Z"}
+    await store.storage.update(SIGNING_KEYS.name, second.id, Change(set=long_ago))
+    assert (await rotate(4)).withdrawn == 1
+    assert first["kid"] not in [one["kid"] for one in (await key_set(server))["keys"]]
+    await store.close()
 
 
 async def test_a_service_proves_itself(server: AuthServer):
