@@ -44,8 +44,9 @@ def matches(query: Query, doc: Mapping[str, Any]) -> bool:
         case Compare(left, op, right, some):
             pairs = [holds(op, a, b) for a in values_of(left, doc) for b in values_of(right, doc)]
             return any(pairs) if some else bool(pairs) and all(pairs)
-        case In(field, values):
-            return any(holds("=", a, b) for a in values_of(field, doc) for b in values)
+        case In(field):
+            singles = (value for value in values_of(field, doc) if kind_of(value))
+            return any((isinstance(value, bool), value) in query.members for value in singles)
         case OfKind(field, kinds):
             return (kind_of(at(doc, field.path)) or "null") in kinds
 

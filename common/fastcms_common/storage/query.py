@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Literal, TypeAlias
 
 from fastcms_common.errors import Invalid
@@ -166,10 +167,13 @@ class In:
 
     field: Field
     values: tuple[Scalar, ...]
+    # For looking a value up: Python takes True for 1.
+    members: frozenset[tuple[bool, Scalar]] = dataclass_field(compare=False, repr=False)
 
     def __init__(self, field: Field | str | Iterable[str], values: Iterable[Scalar]) -> None:
         object.__setattr__(self, "field", _field(field))
         object.__setattr__(self, "values", tuple(check_scalar(value, "filter") for value in values))
+        object.__setattr__(self, "members", frozenset((isinstance(value, bool), value) for value in self.values))
         if self.field.lower:
             _check_pattern(Value(self.values))
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 import orjson
@@ -37,7 +38,7 @@ from fastcms_common.storage.query import (
     Query,
     Value,
 )
-from fastcms_common.storage.store import NAME_PATTERN, Index, Sort
+from fastcms_common.storage.store import NAME_PATTERN, Sort
 from fastcms_common.storage.values import Scalar
 
 Bound: TypeAlias = str | int | float | bytes | None
@@ -103,10 +104,11 @@ def value_of(path: Path, scalars: frozenset[Path]) -> str:
 def extracted(path: Path) -> str:
     """The value of a path, taken from the document."""
     at = json_path(path)
-    return _typed(f"json_type(doc,{at})", f"doc->>{at}")
+    return typed(f"json_type(doc,{at})", f"doc->>{at}")
 
 
-def _typed(kind: str, value: str) -> str:
+def typed(kind: str, value: str) -> str:
+    """The value of something of which SQLite's JSON functions say this type and this value."""
     return (
         f"CASE {kind} WHEN 'true' THEN x'01' WHEN 'false' THEN x'00' "
         f"WHEN 'array' THEN NULL WHEN 'object' THEN NULL ELSE {value} END"
@@ -118,36 +120,12 @@ def order_by(sort: Sort, scalars: frozenset[Path]) -> str:
     return ", ".join(f"{value_of(path, scalars)}{' DESC' if way < 0 else ''}" for path, way in full_sort(sort))
 
 
-def create_table(name: str, scalars: Iterable[Path]) -> str:
-    """The statement that makes a table; the document comes last, behind the columns that filters look at."""
-    columns = "".join(f"{column(path)} AS ({extracted(path)}) STORED, " for path in sorted(scalars) if path != ID)
-    return f"CREATE TABLE {table_name(name)} (id TEXT PRIMARY KEY NOT NULL, {columns}doc TEXT NOT NULL)"
+def where(query: Query, scalars: frozenset[Path], lists: Mapping[Path, str] = MappingProxyType({})) -> Sql:
+    """A condition for a WHERE clause: TRUE exactly for the documents that the query selects.
 
-
-def index_name(table: str, index: Index) -> str:
-    """The name, unquoted, of an index within the database."""
-    return f"{table}.{index.name}"
-
-
-def create_index(table: str, index: Index) -> str:
-    """The statement that makes an index; a non-unique one ends in `id`, so that ties need no sorting."""
-    scalars = frozenset(index.paths)
-    keys = [f"{value_of(path, scalars)}{' DESC' if way < 0 else ''}" for path, way in index.fields]
-    if not index.unique and ID not in index.paths:
-        keys.append("id DESC" if index.fields[-1][1] < 0 else "id")
-    unique = "UNIQUE " if index.unique else ""
-    return f"CREATE {unique}INDEX {identifier(index_name(table, index))} ON {table_name(table)} ({', '.join(keys)})"
-
-
-def breaks_scalar(path: Path) -> str:
-    """A condition: the document holds an array or an object at the path, or an array on the way."""
-    ways = [f"json_type(doc,{json_path(path[:end])})='array'" for end in range(1, len(path) + 1)]
-    return " OR ".join([*ways, f"json_type(doc,{json_path(path)})='object'"])
-
-
-def where(query: Query, scalars: frozenset[Path]) -> Sql:
-    """A condition for a WHERE clause: TRUE exactly for the documents that the query selects."""
-    return _Compiler(scalars).compile(simplify(query))
+    `lists` are paths whose values stand in a table of their own (`sql_tables.py`), and that table's quoted name.
+    """
+    return _Compiler(scalars, lists).compile(simplify(query))
 
 
 def bound(value: Scalar) -> Bound:
@@ -168,8 +146,9 @@ class _Term:
 class _Compiler:
     """Pieces are TRUE, FALSE or NULL, and NULL counts as false; only `_not` turns a piece round, and it knows that."""
 
-    def __init__(self, scalars: frozenset[Path]) -> None:
+    def __init__(self, scalars: frozenset[Path], lists: Mapping[Path, str]) -> None:
         self._scalars = scalars
+        self._lists = lists
 
     def compile(self, query: Query) -> Sql:
         match query:
@@ -186,14 +165,39 @@ class _Compiler:
             case OfKind(field, kinds):
                 return _join(" OR ", (_of_kind(value_of(field.path, self._scalars), kind) for kind in sorted(kinds)))
             case In(field, values):
-                return self._some_or_single(field, lambda term: _member(term, values))
+                return self._in(field, values)
             case Compare(Field() as left, op, Field() as right, some):
                 return self._fields(left, op, right, some)
             case Compare(Field() as left, op, Value(value), some) if not isinstance(value, tuple):
-                if some:
-                    return self._some_or_single(left, lambda term: _pair(op, term, value))
-                return self._all_or_single(left, lambda term: _pair(op, term, value))
+                return self._literal(left, op, value, some)
         raise AssertionError(f"simplify leaves no {query}")
+
+    def _literal(self, field: Field, op: Op, value: Scalar, some: bool) -> Sql:
+        if some and op == "=" and not field.length:
+            return self._in(field, (value,))
+        if some:
+            return self._some_or_single(field, lambda term: _pair(op, term, value))
+        found = self._all_or_single(field, lambda term: _pair(op, term, value))
+        if op == "=" and value is not None and self._is_listed(field):
+            # If all values are this one, one of them is.
+            return _join(" AND ", [self._listed(field, (value,)), found])
+        return found
+
+    def _in(self, field: Field, values: Sequence[Scalar]) -> Sql:
+        if not self._is_listed(field):
+            return self._some_or_single(field, lambda term: _member(term, values))
+        ways = [self._listed(field, [value for value in values if value is not None])]
+        if None in values:
+            ways.append(self._some_or_single(field, lambda term: _pair("=", term, None)))
+        return _join(" OR ", ways)
+
+    def _is_listed(self, field: Field) -> bool:
+        return field.path in self._lists and not field.lower and not field.length
+
+    def _listed(self, field: Field, values: Sequence[Scalar]) -> Sql:
+        """The documents that have one of the values, which are not null, by the table of the path's values."""
+        member = _member(_Term("m.value", "0"), values)
+        return Sql(f"id IN (SELECT m.id FROM {self._lists[field.path]} m WHERE {member.text})", member.bound)
 
     def _some_or_single(self, field: Field, condition: Callable[[_Term], Sql]) -> Sql:
         if self._is_single(field):
@@ -238,7 +242,7 @@ class _Compiler:
 
 
 def _element(alias: str, *, lower: bool = False) -> _Term:
-    value = _typed(f"{alias}.type", f"{alias}.value")
+    value = typed(f"{alias}.type", f"{alias}.value")
     return _Term(f"fc_lower({value})" if lower else value, f"{alias}.type='null'")
 
 

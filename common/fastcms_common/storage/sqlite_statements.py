@@ -12,6 +12,7 @@ import orjson
 
 from fastcms_common.errors import Invalid
 from fastcms_common.storage import changes, sql
+from fastcms_common.storage import sql_tables as tables
 from fastcms_common.storage.plan import ID, ranges_after
 from fastcms_common.storage.query import ALL, Compare, Field, Query, Value
 from fastcms_common.storage.rules import TableRules
@@ -58,7 +59,7 @@ class Search:
         return found
 
     def _part(self, db: apsw.Connection, where: Query, limit: int | None, offset: int) -> list[str]:
-        condition = sql.where(where, self.rules.scalars)
+        condition = _where(self.rules, where)
         table, order = sql.table_name(self.rules.name), sql.order_by(self.sort, self.rules.scalars)
         if limit is None and not offset:
             query = f"SELECT doc FROM {table} WHERE {condition.text} ORDER BY {order}"
@@ -72,7 +73,7 @@ class Search:
 
 def count(db: apsw.Connection, rules: TableRules, where: Query, limit: int | None) -> int:
     """See `Store.count`."""
-    condition = sql.where(where, rules.scalars)
+    condition = _where(rules, where)
     rows = f"FROM {sql.table_name(rules.name)} WHERE {condition.text}"
     if limit is None:
         return int(_rows(db, f"SELECT count(*) {rows}", condition.bound)[0][0])
@@ -118,7 +119,7 @@ def update_some(
     db: apsw.Connection, rules: TableRules, where: Query, change: Change, last: str, limit: int
 ) -> list[str]:
     """Changes at most `limit` matching documents behind the id `last`; their ids."""
-    condition = sql.where(both(Compare(Field(ID), ">", Value(last)), where), rules.scalars)
+    condition = _where(rules, both(Compare(Field(ID), ">", Value(last)), where))
     query = f"SELECT id, doc FROM {sql.table_name(rules.name)} WHERE {condition.text} ORDER BY id LIMIT ?"
     rows = _rows(db, query, (*condition.bound, limit))
     for id, text in rows:
@@ -153,10 +154,14 @@ def delete(db: apsw.Connection, rules: TableRules, id: str, where: Query) -> str
 
 def delete_some(db: apsw.Connection, rules: TableRules, where: Query, limit: int) -> int:
     """Deletes at most `limit` matching documents; how many."""
-    condition, table = sql.where(where, rules.scalars), sql.table_name(rules.name)
+    condition, table = _where(rules, where), sql.table_name(rules.name)
     rows = f"SELECT rowid FROM {table} WHERE {condition.text} LIMIT ?"
     db.execute(f"DELETE FROM {table} WHERE rowid IN ({rows})", (*condition.bound, limit))
     return int(db.changes())
+
+
+def _where(rules: TableRules, query: Query) -> sql.Sql:
+    return sql.where(query, rules.scalars, tables.lists(rules.name, rules.indexes))
 
 
 def _rows(db: apsw.Connection, query: str, bound: Sequence[sql.Bound]) -> list[Any]:
@@ -164,7 +169,7 @@ def _rows(db: apsw.Connection, query: str, bound: Sequence[sql.Bound]) -> list[A
 
 
 def _matching(db: apsw.Connection, rules: TableRules, id: str, where: Query) -> str | None:
-    condition = sql.where(both(by_id(id), where), rules.scalars)
+    condition = _where(rules, both(by_id(id), where))
     rows = _rows(db, f"SELECT doc FROM {sql.table_name(rules.name)} WHERE {condition.text}", condition.bound)
     return rows[0][0] if rows else None
 

@@ -50,8 +50,8 @@ class Duplicate(Conflict):
 class Index:
     """An index over one or more paths; `("created", -1)` instead of `"created"` for a descending one.
 
-    A path of an index is a *scalar* path (see Table) unless `many` is set: then each element of an array is indexed,
-    for `has` and `In`. `unique`: no two documents have the same values; a document where one of the values is null or
+    A path of an index is a *scalar* path (see Table) unless `many` is set: then each element of a list is indexed, for
+    `has` and `In`. `unique`: no two documents have the same values; a document where one of the values is null or
     missing collides with nothing. (At the paths of a unique index, null is stored as missing: both mean the same.)
     `required` with `unique`: the values are never null, which the store enforces (Invalid); a compound unique index
     that can say so works on every MongoDB-compatible server, one that cannot needs MongoDB's partial indexes.

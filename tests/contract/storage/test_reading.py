@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from fastcms_common.errors import Invalid
-from fastcms_common.storage import ALL, NONE, After, Store, eq, ge, has, like, position
+from fastcms_common.storage import ALL, NONE, After, Change, Store, Table, eq, ge, has, like, position
 from fastcms_common.storage.query import Compare, Field, In, Not, Value
-from tests.contract.storage.conftest import user
+from tests.contract.storage.conftest import USERS, user
 from tests.mongo_server import COMPUTED_SORT
 from tests.storages import Storage
 
@@ -123,6 +123,30 @@ async def test_lists_are_found_by_their_elements(store: Store) -> None:
         "2",
         "3",
     ]
+
+
+async def test_lists_are_found_after_they_have_changed(store: Store) -> None:
+    await store.insert_many("users", [user("1", tags=["a", "a"]), user("2", tags="a"), user("3", tags={"a": "a"})])
+
+    async def found(tag: object) -> list[str]:
+        return [doc["id"] for doc in await store.find("users", has("tags", tag))]
+
+    assert await found("a") == ["1", "2"]
+    await store.update("users", "1", Change(push={"tags": ["b"]}))
+    await store.update("users", "2", Change({"tags": ["b", True]}))
+    assert (await found("a"), await found("b"), await found(True), await found(1)) == (["1"], ["1", "2"], ["2"], [])
+    await store.update("users", "1", Change(remove={"tags": ["a"]}, inc={"n": 1}))
+    await store.replace("users", user("2", tags=["c"]))
+    await store.upsert("users", user("4", tags=["c", "b"]))
+    assert (await found("a"), await found("b"), await found("c")) == ([], ["1", "4"], ["2", "4"])
+    await store.delete("users", "4")
+    await store.ensure(Table("users", USERS.indexes, scalars=("profile.city", "code")))
+    await store.insert("users", user("5", tags=["b"]))
+    assert (await found("b"), await found("c")) == (["1", "5"], ["2"])
+    await store.rename("users", "people")
+    assert [doc["id"] for doc in await store.find("people", has("tags", "b"))] == ["1", "5"]
+    await store.prune(Table("people"))
+    assert [doc["id"] for doc in await store.find("people", has("tags", "b"))] == ["1", "5"]
 
 
 async def test_text_is_found_whatever_its_case(store: Store) -> None:

@@ -58,6 +58,25 @@ async def test_a_required_path_that_documents_lack_is_refused(store: Store) -> N
         await store.ensure(Table("users", (*USERS.indexes, Index("code", unique=True, required=True))))
 
 
+async def test_a_promise_given_up_and_made_again_is_checked_again(store: Store) -> None:
+    promising = Table("users", USERS.indexes, scalars=("code",))
+    await store.ensure(promising)
+    await store.ensure(USERS)
+    await store.insert("users", user("1", code=["a"]))
+    with pytest.raises(Conflict):
+        await store.ensure(promising)
+    await store.delete("users", "1")
+    await store.ensure(promising)
+
+
+async def test_ensure_leaves_indexes_alone_that_it_does_not_name(store: Store) -> None:
+    await store.insert("users", user("1", email="a@x"))
+    await store.ensure(Table("users", scalars=("rank", "more")))
+    with pytest.raises(Duplicate) as refused:
+        await store.insert("users", user("2", email="a@x"))
+    assert refused.value.index == "email"
+
+
 async def test_nulls_that_are_there_already_do_not_break_a_new_unique_index(store: Store) -> None:
     await store.insert_many("users", [user("1", code=None), user("2", code=None), user("3")])
     await store.ensure(Table("users", (*USERS.indexes, Index("code", unique=True))))

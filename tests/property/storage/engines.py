@@ -18,8 +18,9 @@ from tests.storages import Storage
 
 T = TypeVar("T")
 
-# One table that promises nothing, one with scalar paths and indexes of every sort.
+# One table that promises nothing, one with indexes over lists, one with scalar paths and indexes of every other sort.
 LOOSE = Table("loose")
+LISTED = Table("listed", (Index("a", many=True), Index("b.c", many=True)))
 STRICT = Table("strict", (Index("a"), Index([("b.c", -1), "c"]), Index("$set", unique=True)), scalars=(("x.y",), "A"))
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"

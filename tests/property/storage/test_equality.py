@@ -9,14 +9,14 @@ from hypothesis import assume, given, note
 from hypothesis import strategies as st
 
 from fastcms_common.errors import Invalid
-from fastcms_common.storage import After, Change, Document, Duplicate, Query, Table, matches, position
+from fastcms_common.storage import After, Change, Document, Duplicate, In, Query, Table, matches, position
 from fastcms_common.storage.changes import apply
 from fastcms_common.storage.predicate import holds, sort_key
 from fastcms_common.storage.rules import TableRules
-from tests.property.storage.engines import LOOSE, STRICT, Engine, examples, keeping, typed
+from tests.property.storage.engines import LISTED, LOOSE, STRICT, Engine, examples, keeping, typed
 from tests.property.storage.strategies import changes, documents, queries, sorts
 
-tables = st.sampled_from([LOOSE, STRICT])
+tables = st.sampled_from([LOOSE, LISTED, STRICT])
 
 
 def by_id(doc: Document) -> str:
@@ -90,7 +90,11 @@ def test_a_change_does_what_the_reference_does(
             assert typed(done) == typed(expected)
         if isinstance(done, dict):
             kept[id] = done
-    assert typed(engine.run(engine.store.find(table.name))) == typed(sorted(kept.values(), key=by_id))
+    stored = sorted(kept.values(), key=by_id)
+    assert typed(engine.run(engine.store.find(table.name))) == typed(stored)
+    for path in (("a",), ("b", "c")):
+        query = In(path, ["a", 1, True, None])
+        assert engine.run(engine.store.find(table.name, query)) == [doc for doc in stored if matches(query, doc)]
 
 
 @examples

@@ -14,7 +14,7 @@ from fastcms_common.storage.mongo_query import filter_of
 from fastcms_common.storage.predicate import kind_of
 from fastcms_common.storage.query import KINDS, OPS, ORDERED_OPS, Compare, Field, In, Not, OfKind, Value
 from fastcms_common.storage.rules import TableRules
-from tests.property.storage.engines import LOOSE, STRICT, Engine, keeping
+from tests.property.storage.engines import LISTED, LOOSE, STRICT, Engine, keeping
 from tests.property.storage.mongo_model import Model
 
 SINGLE: list[Any] = [None, True, False, 0, 1, 1.0, 2, "", "a", "A", "ab", "b", {}, {"c": "a"}]
@@ -116,7 +116,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("table", [LOOSE, STRICT], ids=["loose", "strict"])
+@pytest.mark.parametrize("table", [LOOSE, LISTED, STRICT], ids=lambda table: table.name)
 @pytest.mark.parametrize("case", CASES)
 def test_an_engine_says_what_the_reference_says(engine: Engine, case: str, table: Any) -> None:
     shapes, asked = CASES[case]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import apsw
 import pytest
 
-from fastcms_common.storage import And, Index, Query, Table, eq, ge, gt, is_null, lt, sql
+from fastcms_common.storage import And, Index, Query, Table, eq, ge, gt, has, is_null, lt, sql
+from fastcms_common.storage import sql_tables as tables
 from fastcms_common.storage import sqlite_schema as schema
 from fastcms_common.storage.plan import ranges_after
 from fastcms_common.storage.query import In
@@ -22,6 +23,7 @@ TABLE = Table(
     ),
     scalars=("price",),
 )
+LISTED = Table("listed", (Index("tags", many=True),))
 RULES = TableRules.of(TABLE)
 
 
@@ -29,12 +31,14 @@ RULES = TableRules.of(TABLE)
 def db() -> apsw.Connection:
     connection = apsw.Connection(":memory:")
     schema.ensure(connection, RULES)
+    schema.ensure(connection, TableRules.of(LISTED))
     return connection
 
 
-def plan(db: apsw.Connection, query: Query, sort: Sort = ()) -> str:
-    condition = sql.where(query, RULES.scalars)
-    statement = f"SELECT doc FROM things WHERE {condition.text} ORDER BY {sql.order_by(sort, RULES.scalars)} LIMIT 10"
+def plan(db: apsw.Connection, query: Query, sort: Sort = (), table: Table = TABLE) -> str:
+    rules = TableRules.of(table)
+    condition = sql.where(query, rules.scalars, tables.lists(rules.name, rules.indexes))
+    statement = f"SELECT doc FROM {rules.name} WHERE {condition.text} ORDER BY {sql.order_by(sort, rules.scalars)}"
     return " / ".join(str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", condition.bound))
 
 
@@ -77,3 +81,22 @@ def test_columns_of_paths_that_differ_in_case_only_are_two(db: apsw.Connection) 
     for path, value in ((("name",), 1), (("Name",), 2), (("NAME",), 3), (("a.b",), 4), (("a", "b"), None)):
         assert db.execute(f"SELECT {sql.column(path)} FROM cases").fetchall() == [(value,)]
         assert sql.path_of_column(sql.column(path).strip('"')) == path
+
+
+@pytest.mark.parametrize(
+    "query", [has("tags", "a"), In("tags", ["a", "b"]), eq("tags", "a"), And(has("tags", 1), gt("n", 1))]
+)
+def test_a_value_within_lists_is_looked_up(db: apsw.Connection, query: Query) -> None:
+    steps = plan(db, query, table=LISTED)
+    assert "SEARCH m USING PRIMARY KEY (value=?)" in steps
+    assert "SEARCH listed USING INDEX sqlite_autoindex_listed_1 (id=?)" in steps
+
+
+def test_a_large_table_gets_its_columns_without_a_copy(db: apsw.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.execute("INSERT INTO things (id, doc) VALUES ('1', '{\"rank\": 7}'), ('2', '{\"rank\": true}')")
+    monkeypatch.setattr(schema, "COPIED_ROWS", 1)
+    monkeypatch.setattr(schema, "_copy", pytest.fail)
+    larger = Table("things", (*TABLE.indexes, Index("rank")), scalars=("price",))
+    schema.ensure(db, TableRules.of(larger))
+    assert "SEARCH things USING INDEX things.rank (=rank=?)" in plan(db, eq("rank", 7), table=larger)
+    assert db.execute('SELECT id, "=rank" FROM things ORDER BY id').fetchall() == [("1", 7), ("2", b"\x01")]
