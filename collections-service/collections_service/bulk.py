@@ -22,6 +22,7 @@ from collections_service.rendering import view
 from collections_service.store import CollectionStore
 from collections_service.validation import NewRecord
 from fastcms_common.errors import DomainError, FieldError, Invalid
+from fastcms_common.ids import is_uuid
 from fastcms_common.storage import Document
 
 T = TypeVar("T")
@@ -141,9 +142,8 @@ class Bulk:
     async def upsert(self, collection: Collection, session: Session, body: bytes, *, atomic: bool) -> Any:
         """`{"records": [{"id", "data"}]}` → created, updated, failed, records, errors."""
         items = _items(decode(body), "records")
-        ids = [item.get("id") if isinstance(item, dict) else None for item in items]
-        known = [id for id in ids if isinstance(id, str) and len(id) <= 64]
-        found = await self._store.get_many(collection, list(dict.fromkeys(known)))
+        ids = [_id_of(item) for item in items]
+        found = await self._store.get_many(collection, list(dict.fromkeys(id for id in ids if id is not None)))
         existing = {doc[ID] for doc in found if doc is not None}
         old = [index for index, id in enumerate(ids) if id in existing]
         new = [index for index, id in enumerate(ids) if id not in existing]
@@ -302,6 +302,12 @@ def _ids(content: dict[str, Any]) -> list[str]:
     if len(set(ids)) != len(ids):
         raise Invalid.field("record_ids", "must not hold an id twice")
     return ids
+
+
+def _id_of(item: Any) -> str | None:
+    """The id that an item names, if it can be one; what else it may be is found when the item is checked."""
+    id = item.get("id") if isinstance(item, dict) else None
+    return id if isinstance(id, str) and is_uuid(id) else None
 
 
 def _shown(collection: Collection, session: Session, outcomes: Sequence[Outcome]) -> list[Any]:

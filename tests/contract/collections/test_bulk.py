@@ -178,6 +178,14 @@ async def test_upsert_changes_what_is_there_and_creates_the_rest(many: Many) -> 
     assert await many.numbers() == [2, 7]
 
 
+@pytest.mark.parametrize("id", [None, 1, "x", "\0", [], {"a": 1}, "a" * 10_000])
+async def test_an_upsert_of_what_is_no_id_is_refused_by_name(many: Many, id: Any) -> None:
+    answer = await many.upsert({"id": id, "data": {"n": 1}}, {"data": {"n": 2}})
+    errors = [error["field"] for one in answer["errors"] for error in one["errors"]]
+    assert errors == ([] if id is None else ["id"])
+    assert await many.numbers() == ([1, 2] if id is None else [2])
+
+
 async def test_an_atomic_upsert_is_all_or_nothing(many: Many) -> None:
     old = (await many.server.add("things", n=1))["id"]
     before = await many.server.get("things", old)
