@@ -16,7 +16,7 @@ DOCUMENTS = [
 ]
 SOURCES = [path for folder in ROOT.iterdir() if not folder.name.startswith(".") for path in folder.rglob("*.*")]
 # Files of libraries that a decision speaks of.
-ELSEWHERE = ("lark/",)
+ELSEWHERE = ("lark/", "lalr_parser")
 NAMED = re.compile(r"`((?:[\w-]+/)*[\w-]+\.(?:py|proto|sh|toml|lock|md|yml))`")
 LINKED = re.compile(r"\]\((?!https?://|#)([^)#]+)[^)]*\)")
 
