@@ -41,7 +41,6 @@ from scheduler_service.executions import Executions
 from scheduler_service.jobs import HttpRules, work_with
 from scheduler_service.tasks import Services
 
-_ASK_SECONDS = 3.0
 # Of the time that a stopping process has, what is left for handing back what it could not finish.
 _HAND_BACK_SECONDS = 2.0
 _SAY_AGAIN_SECONDS = 30.0
@@ -146,10 +145,10 @@ class Channels:
         self.ledger: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(own)
         self._all = (plain, auth, admin, collections, own)
 
-    async def plans(self) -> list[Plan]:
-        """The schedules as the ledger has them. Takes a moment at most: the beat's lock has to be kept meanwhile."""
+    async def plans(self, seconds: float) -> list[Plan]:
+        """The schedules as the ledger has them, within so many seconds. Raises the domain errors of a call."""
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
+            async with asyncio.timeout(seconds):
                 answer = await self.ledger.ListSchedules(ledger_pb2.ListSchedulesRequest())
         except TimeoutError:
             raise TimedOut("The ledger did not answer in time.") from None
@@ -192,7 +191,11 @@ class BeatThread(threading.Thread):
 
 
 def _beat(app: Celery, settings: WorkerSettings, background: Background, channels: Channels) -> Beat:
-    return Beat(app, lambda: background.call(channels.plans()), settings.beat_seconds, settings.beat_lock_seconds)
+    # Asking must not take so long that the lock is lost meanwhile.
+    patience = settings.beat_lock_seconds / 3
+    return Beat(
+        app, lambda: background.call(channels.plans(patience)), settings.beat_seconds, settings.beat_lock_seconds
+    )
 
 
 def _stand_alone(beat: Beat | None) -> None:
