@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
+from typing import Any
 
 import httpx
 
@@ -65,16 +67,165 @@ from fastcms_common.errors import Conflict, Invalid, Unavailable
 from fastcms_common.redis_connection import connect
 from fastcms_common.sealing import Sealer
 from fastcms_common.service_tokens import read_key
-from fastcms_common.serving import run, serve
+from fastcms_common.serving import AddToServer, run, serve
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.settings import load, stop
-from fastcms_common.storage import open_store
+from fastcms_common.storage import Store, open_store
 from fastcms_common.tokens import TokenVerifier
 
 NAME = "auth-service"
 _RETRY_SECONDS = 0.5
 
 log = logs.get_logger(__name__)
+
+
+class Service:
+    """Everything that this process consists of, put together."""
+
+    def __init__(
+        self, settings: Settings, service_key: bytes, master_key: MasterKey, transport: Transport, storage: Store
+    ) -> None:
+        self.settings = settings
+        self.service_key = service_key
+        self.master_key = master_key
+        self.redis = connect(settings.redis_url)
+        self.http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+        self.store, self.oauth_store = AuthStore(storage), OAuthStore(storage)
+        self.live = LiveSettings(first_values(settings))
+        self.audit = AuditLog(self.redis)
+        self._tokens_and_sessions()
+        self._accounts()
+        self._mail(transport)
+        self._administration()
+        self._oauth()
+
+    def _tokens_and_sessions(self) -> None:
+        settings = self.settings
+        self.keys = SigningKeys(self.store, self.master_key)
+        self.tokens = AccessTokens(self.keys, settings.token_issuer, self.service_key)
+        self.verifier, self.guard = TokenVerifier(self.keys.key_set, settings.token_issuer), SessionGuard(self.redis)
+        refresh_tokens = RefreshTokens(self.master_key.derive("refresh-tokens"))
+        self.sessions = Sessions(self.redis, refresh_tokens, timedelta(days=settings.session_absolute_days))
+        self.passwords = Passwords(settings.password_threads, settings.password_queue)
+        self.lockouts = Lockouts(self.redis, self.live)
+
+    def _accounts(self) -> None:
+        async def own_token() -> str:
+            return self.tokens.own(NAME)
+
+        settings, store, live, audit = self.settings, self.store, self.live, self.audit
+        self.collections = open_channel(settings.collections_service, own_token, multiplex=settings.rpc_multiplex)
+        stub = ProfilesServiceStub(self.collections)
+        self.realms, self.profiles = Realms(stub), Profiles(stub)
+        self.people = People(store, self.realms, self.profiles)
+        setup_token = settings.setup_token.get_secret_value() if settings.setup_token else None
+        self.accounts = Accounts(store, self.passwords, live, audit, setup_token)
+        self.members = Members(store, self.sessions, self.profiles, self.passwords, live, audit)
+        self.factors = SecondFactors(store, self.master_key, live, audit)
+        self.sign_in = SignIn(
+            store, self.sessions, self.passwords, self.lockouts, self.tokens, live, self.profiles, self.factors, audit
+        )
+
+    def _mail(self, transport: Transport) -> None:
+        store, audit = self.store, self.audit
+        self.mail_settings = MailSettings(transport, Sealer(self.service_key))
+        self.mails = Mails(store, self.master_key, self.mail_settings.send, sender_of(self.settings), audit)
+        tokens, codes = MailTokens(store), OneTimeCodes(self.redis, self.master_key.derive("one-time-codes"))
+        self.requests = MailRequests(self.redis, store, tokens, codes, self.mails, self.settings.app_url)
+        self.credentials = Credentials(
+            store,
+            self.sessions,
+            self.passwords,
+            self.lockouts,
+            self.live,
+            self.profiles,
+            tokens,
+            codes,
+            self.requests,
+            self.sign_in,
+            audit,
+        )
+
+    def _administration(self) -> None:
+        redis, store, live, audit = self.redis, self.store, self.live, self.audit
+        self.impersonations = Impersonations(store, self.sessions, self.tokens, self.verifier, self.guard, audit)
+        self.identities = Identities(store, self.realms, self.lockouts, audit)
+        self.administration = Administration(
+            store,
+            self.realms,
+            self.accounts,
+            self.members,
+            self.sessions,
+            self.identities,
+            self.credentials,
+            self.impersonations,
+            live,
+            audit,
+        )
+        self.settings_changes = SettingsChanges(redis, store, live, audit)
+        self.reconciliation = Reconciliation(redis, store, self.members, self.profiles, self.sessions, audit)
+        self.jobs = Jobs(store, self.sessions, self.reconciliation, self.mails, self.keys)
+
+    def _oauth(self) -> None:
+        self.providers = Providers(self.oauth_store, self.master_key, self.audit)
+        self.oauth = OAuth(
+            self.redis,
+            self.store,
+            self.oauth_store,
+            self.providers,
+            OAuthClients(self.http),
+            self.members,
+            self.sessions,
+            self.sign_in,
+            self.credentials,
+            self.live,
+            self.master_key,
+            self.audit,
+        )
+
+    def servicers(self) -> list[tuple[AddToServer, object]]:
+        """What is served."""
+        realms, people, sign_in, jobs = self.realms, self.people, self.sign_in, self.jobs
+        auth = AuthServicer(realms, self.accounts, self.members, sign_in, self.sessions, people, self.impersonations)
+        identities = IdentitiesServicer(self.identities, self.administration, self.impersonations, jobs)
+        oauth = OAuthServicer(realms, people, self.oauth, self.settings.app_url.startswith("https:"))
+        return [
+            (add_AuthServiceServicer_to_server, auth),
+            (
+                add_CredentialsServiceServicer_to_server,
+                CredentialsServicer(realms, people, self.credentials, self.requests),
+            ),
+            (add_IdentitiesServiceServicer_to_server, identities),
+            (add_MfaServiceServicer_to_server, MfaServicer(realms, people, self.factors, sign_in)),
+            (add_OAuthServiceServicer_to_server, oauth),
+            (add_OAuthProvidersServiceServicer_to_server, OAuthProvidersServicer(self.providers)),
+            (add_SettingsServiceServicer_to_server, SettingsServicer(self.settings_changes)),
+            (add_KeysServiceServicer_to_server, KeysServicer(self.keys, self.tokens, jobs)),
+        ]
+
+    def background(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the server."""
+        return [
+            self.guard.watch(),
+            self.keys.reload_forever(),
+            self.requests.serve_forever(),
+            self.reconciliation.serve_forever(),
+            self.settings_changes.watch(),
+            self.mails.send_forever(),
+            live_settings.LiveSettings(self.redis, {"mail": self.mail_settings.change}).watch(),
+        ]
+
+    async def redis_answers(self) -> None:
+        """Raises where Redis does not answer."""
+        await self.redis.ping()
+
+    async def close(self) -> None:
+        """Lets go of everything."""
+        self.passwords.close()
+        await self.collections.close()
+        await self.http.aclose()
+        await self.store.close()
+        await self.redis.aclose()
 
 
 async def main(settings: Settings) -> None:
@@ -84,113 +235,19 @@ async def main(settings: Settings) -> None:
         transport = _transport(settings)
     except (OSError, ValueError) as error:
         stop(f"SERVICE_KEY_FILE, MASTER_KEY_FILE, SMTP_URL: {error}")
-    redis = connect(settings.redis_url)
-    store = AuthStore(await open_store(settings.storage_url, "auth"))
-    live = LiveSettings(first_values(settings))
-    audit = AuditLog(redis)
-    keys = SigningKeys(store, master_key)
-    tokens = AccessTokens(keys, settings.token_issuer, service_key)
-    sessions = Sessions(
-        redis, RefreshTokens(master_key.derive("refresh-tokens")), timedelta(days=settings.session_absolute_days)
-    )
-    passwords = Passwords(settings.password_threads, settings.password_queue)
-    lockouts = Lockouts(redis, live)
-    setup_token = settings.setup_token.get_secret_value() if settings.setup_token else None
-    accounts = Accounts(store, passwords, live, audit, setup_token)
-    factors = SecondFactors(store, master_key, live, audit)
-
-    async def own_token() -> str:
-        return tokens.own(NAME)
-
-    collections = open_channel(settings.collections_service, own_token, multiplex=settings.rpc_multiplex)
-    profiles_stub = ProfilesServiceStub(collections)
-    realms, profiles = Realms(profiles_stub), Profiles(profiles_stub)
-    members = Members(store, sessions, profiles, passwords, live, audit)
-    people = People(store, realms, profiles)
-    sign_in = SignIn(store, sessions, passwords, lockouts, tokens, live, profiles, factors, audit)
-    mail_tokens, codes = MailTokens(store), OneTimeCodes(redis, master_key.derive("one-time-codes"))
-    mail_settings = MailSettings(transport, Sealer(service_key))
-    mails = Mails(store, master_key, mail_settings.send, sender_of(settings), audit)
-    requests = MailRequests(redis, store, mail_tokens, codes, mails, settings.app_url)
-    credentials = Credentials(
-        store, sessions, passwords, lockouts, live, profiles, mail_tokens, codes, requests, sign_in, audit
-    )
-    verifier, guard = TokenVerifier(keys.key_set, settings.token_issuer), SessionGuard(redis)
-    impersonations = Impersonations(store, sessions, tokens, verifier, guard, audit)
-
-    identities = Identities(store, realms, lockouts, audit)
-    administration = Administration(
-        store, realms, accounts, members, sessions, identities, credentials, impersonations, live, audit
-    )
-    http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
-    oauth_store = OAuthStore(store.storage)
-    providers = Providers(oauth_store, master_key, audit)
-    oauth = OAuth(
-        redis,
-        store,
-        oauth_store,
-        providers,
-        OAuthClients(http),
-        members,
-        sessions,
-        sign_in,
-        credentials,
-        live,
-        master_key,
-        audit,
-    )
-    settings_changes = SettingsChanges(redis, store, live, audit)
-    reconciliation = Reconciliation(redis, store, members, profiles, sessions, audit)
-    jobs = Jobs(store, sessions, reconciliation, mails, keys)
-
-    async def redis_answers() -> None:
-        await redis.ping()
-
+    service = Service(settings, service_key, master_key, transport, await open_store(settings.storage_url, "auth"))
     try:
-        await _prepare(settings, store, oauth_store, keys, accounts, settings_changes)
+        await _prepare(service)
         await serve(
             settings,
             NAME,
-            [
-                (
-                    add_AuthServiceServicer_to_server,
-                    AuthServicer(realms, accounts, members, sign_in, sessions, people, impersonations),
-                ),
-                (
-                    add_CredentialsServiceServicer_to_server,
-                    CredentialsServicer(realms, people, credentials, requests),
-                ),
-                (
-                    add_IdentitiesServiceServicer_to_server,
-                    IdentitiesServicer(identities, administration, impersonations, jobs),
-                ),
-                (add_MfaServiceServicer_to_server, MfaServicer(realms, people, factors, sign_in)),
-                (
-                    add_OAuthServiceServicer_to_server,
-                    OAuthServicer(realms, people, oauth, settings.app_url.startswith("https:")),
-                ),
-                (add_OAuthProvidersServiceServicer_to_server, OAuthProvidersServicer(providers)),
-                (add_SettingsServiceServicer_to_server, SettingsServicer(settings_changes)),
-                (add_KeysServiceServicer_to_server, KeysServicer(keys, tokens, jobs)),
-            ],
-            Authenticator(verifier, guard),
-            ready={"redis": redis_answers, "storage": store.ping, "keys": keys.ready},
-            background=[
-                guard.watch(),
-                keys.reload_forever(),
-                requests.serve_forever(),
-                reconciliation.serve_forever(),
-                settings_changes.watch(),
-                mails.send_forever(),
-                live_settings.LiveSettings(redis, {"mail": mail_settings.change}).watch(),
-            ],
+            service.servicers(),
+            Authenticator(service.verifier, service.guard),
+            ready={"redis": service.redis_answers, "storage": service.store.ping, "keys": service.keys.ready},
+            background=service.background(),
         )
     finally:
-        passwords.close()
-        await collections.close()
-        await http.aclose()
-        await store.close()
-        await redis.aclose()
+        await service.close()
 
 
 def _transport(settings: Settings) -> Transport:
@@ -199,23 +256,17 @@ def _transport(settings: Settings) -> Transport:
     return outbox(settings.outbox_dir or settings.data_dir / "outbox")
 
 
-async def _prepare(
-    settings: Settings,
-    store: AuthStore,
-    oauth_store: OAuthStore,
-    keys: SigningKeys,
-    accounts: Accounts,
-    changes: SettingsChanges,
-) -> None:
+async def _prepare(service: Service) -> None:
     """Tables, keys, and the first admin; waits for storage and Redis as long as it takes."""
+    email, password = service.settings.admin_email, service.settings.admin_password
     while True:
         try:
-            await store.prepare()
-            await oauth_store.prepare()
-            await keys.load()
-            await changes.read()
-            if settings.admin_email is not None and settings.admin_password is not None:
-                await accounts.ensure_first_admin(settings.admin_email, settings.admin_password.get_secret_value())
+            await service.store.prepare()
+            await service.oauth_store.prepare()
+            await service.keys.load()
+            await service.settings_changes.read()
+            if email is not None and password is not None:
+                await service.accounts.ensure_first_admin(email, password.get_secret_value())
             return
         except Unavailable as error:
             log.warning("waiting", error=error.detail)
