@@ -30,7 +30,7 @@ function Stack({ point, parts, x, width, highest }) {
   });
 }
 
-/** Two lines over time, `low` under `high`, with the space below filled. Null values leave a gap. */
+/** Two lines over time, `low` under `high`, with the space below filled. Null values are passed over. */
 export function Lines({ low, high, label, from, to, names }) {
   const highest = Math.max(1, ...high.map((value) => value ?? 0));
   return html`<figure class="chart">
@@ -44,17 +44,22 @@ export function Lines({ low, high, label, from, to, names }) {
   </figure>`;
 }
 
-function runs(values, highest) {
+/** The points that there are, joined. */
+function path(values, highest) {
   const step = WIDTH / Math.max(1, values.length - 1);
-  const found = [[]];
-  values.forEach((value, index) => {
-    if (value === null || value === undefined) found.push([]);
-    else found.at(-1).push([index * step, HEIGHT - (value / highest) * (HEIGHT - 8)]);
-  });
-  return found.filter((run) => run.length);
+  const found = values.flatMap((value, index) => (value === null || value === undefined ? [] : [[index * step, HEIGHT - (value / highest) * (HEIGHT - 8)]]));
+  // One by itself becomes a short stroke.
+  return found.length === 1 ? [found[0], [found[0][0] + 4, found[0][1]]] : found;
 }
 
-// A point by itself becomes a short stroke.
-const joined = (run) => (run.length === 1 ? [run[0], [run[0][0] + 2, run[0][1]]] : run).map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L");
-const line = (values, highest) => runs(values, highest).map((run) => `M${joined(run)}`).join("");
-const area = (values, highest) => runs(values, highest).map((run) => `M${run[0][0]},${HEIGHT}L${joined(run)}L${run.at(-1)[0]},${HEIGHT}Z`).join("");
+const joined = (points) => points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L");
+
+function line(values, highest) {
+  const points = path(values, highest);
+  return points.length ? `M${joined(points)}` : "";
+}
+
+function area(values, highest) {
+  const points = path(values, highest);
+  return points.length ? `M${points[0][0]},${HEIGHT}L${joined(points)}L${points.at(-1)[0]},${HEIGHT}Z` : "";
+}

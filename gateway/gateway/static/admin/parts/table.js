@@ -4,8 +4,8 @@ import { showNumber } from "./format.js";
 import { setQuery } from "./router.js";
 
 /**
- * `columns`: [{name, title, cell(row), sort, optional, number, fit}], `sort` being the field to sort by; `optional` ones go
- * on narrow screens; `fit` is whole (on one line), wide or clip. `sorted` is the sort in force, such as "-created"; `caption` names the table to who cannot see it.
+ * `columns`: [{name, title, cell(row), sort, optional, roomy, number, fit}], `sort` being the field to sort by; `optional`
+ * ones go on narrow screens, `roomy` ones are there on wide ones only; `fit` is whole (on one line), wide or clip. `sorted` is the sort in force, such as "-created"; `caption` names the table to who cannot see it.
  */
 export function Table({ caption, columns, rows, rowKey = (row) => row.id, sorted, onSort, onRow }) {
   return html`<div class="scroller" role="region" aria-label=${caption} tabindex="0">
@@ -36,7 +36,7 @@ function Heading({ column, sorted, onSort }) {
   </th>`;
 }
 
-const classes = (column) => [column.optional && "optional", column.number && "number", column.fit].filter(Boolean).join(" ");
+const classes = (column) => [column.optional && "optional", column.roomy && "roomy", column.number && "number", column.fit].filter(Boolean).join(" ");
 
 // The row opens by a click anywhere, but a link or a button in it does what it says. Keyboards take the row's link.
 const opens = (event) => !event.target.closest("a, button, input, label, select") && !String(getSelection());

@@ -13,7 +13,7 @@ export function FieldEditor({ field, open, error, onToggle, onChange, onUp, onDo
   const name = field.name || "new field";
   return html`<section class="row" aria-label=${`Field ${name}`}>
     <div class="columns tight">
-      <button type="button" class="quiet" aria-expanded=${open ? "true" : "false"} onClick=${onToggle}><b>${name}</b></button>
+      <button type="button" class="quiet" aria-expanded=${open ? "true" : "false"} onClick=${onToggle}><span aria-hidden="true">${open ? "▾" : "▸"}</span><b>${name}</b></button>
       <${Badge} tone="info">${field.type}</${Badge}>
       ${["required", "unique", "hidden"].filter((flag) => field[flag]).map((flag) => html`<${Badge} key=${flag}>${flag}</${Badge}>`)}
       <span class="push actions">

@@ -73,8 +73,8 @@ const COLUMNS = [
   { name: "email", title: "Email", sort: "email", fit: "whole", cell: (row) => row.email },
   { name: "role", title: "Role", sort: "role", cell: (row) => html`<${Role} user=${row} />` },
   { name: "status", title: "Status", sort: "verified", cell: (row) => html`<${Status} user=${row} />` },
-  { name: "collection", title: "Collection", optional: true, cell: (row) => row.collection },
-  { name: "last_login", title: "Last login", sort: "last_login", optional: true, cell: (row) => html`<${Time} value=${row.last_login} />` },
+  { name: "collection", title: "Collection", roomy: true, cell: (row) => row.collection },
+  { name: "last_login", title: "Last login", sort: "last_login", roomy: true, cell: (row) => html`<${Time} value=${row.last_login} />` },
   { name: "created", title: "Created", sort: "created", optional: true, fit: "whole", cell: (row) => showDay(row.created) },
   {
     name: "actions",

@@ -1,0 +1,114 @@
+"""Coming in: the first admin, signing in with and without a second factor, a locked account, leaving."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pyotp
+from playwright.sync_api import Browser, Page, expect
+
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
+from tests.e2e.dashboard.conftest import PASSWORD, open_screen, sign_in, watched
+from tests.suite import Suite
+
+
+def test_the_first_visit_makes_the_first_admin(browser: Browser, new_suite: Callable[..., Suite]):
+    fresh = new_suite(SETUP_TOKEN="let me in")
+    context = browser.new_context(base_url=fresh.base_url)
+    with watched(context.new_page(), "set_up") as page:
+        page.goto("/admin")
+        expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
+        page.get_by_label("E-mail").fill("first@example.com")
+        page.get_by_label("Password", exact=True).fill("short")
+        page.get_by_label("Password again").fill("short")
+        page.get_by_label("Setup token").fill("let me in")
+        page.get_by_role("button", name="Create the first admin").click()
+        expect(page.get_by_role("alert")).to_contain_text("Password must be at least 8 characters")
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_label("Password again").fill(PASSWORD)
+        page.get_by_role("button", name="Create the first admin").click()
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        page.reload()
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    context.close()
+
+
+def test_a_wrong_password_is_told_and_a_right_one_comes_in(stranger: Page):
+    stranger.goto("/admin")
+    sign_in(stranger, ADMIN_EMAIL, "not the password")
+    expect(stranger.get_by_role("alert")).to_have_text("Invalid e-mail or password.")
+    sign_in(stranger, ADMIN_EMAIL, ADMIN_PASSWORD)
+    expect(stranger.get_by_role("heading", name="Overview")).to_be_visible()
+    stranger.get_by_role("button", name="Sign out", exact=True).click()
+    expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+    stranger.reload()
+    expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_no_script_can_find_a_token(page: Page):
+    open_screen(page, "users", "Users")
+    assert page.evaluate("document.cookie") == ""
+    assert page.evaluate("JSON.stringify([localStorage, sessionStorage])") == "[{},{}]"
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/admin/session")
+
+
+def test_the_second_factor_is_set_up_and_asked_for(
+    stranger: Page, admin_client: httpx.Client, new_user: Callable[..., dict[str, Any]]
+):
+    person = new_user(role="admin")
+    assert admin_client.patch("/api/v1/settings/auth", json={"mfa_enabled": True}).status_code == 200
+    stranger.goto("/admin/account")
+    sign_in(stranger, person["email"], PASSWORD)
+    stranger.get_by_role("button", name="Set up").click()
+    expect(stranger.get_by_role("img", name="The secret as a QR code")).to_be_visible()
+    secret = stranger.get_by_text(re.compile(r"^[A-Z2-7]{16,}$")).inner_text()
+    stranger.get_by_label("Code that the app shows").fill(pyotp.TOTP(secret).now())
+    stranger.get_by_role("button", name="Switch on").click()
+    expect(stranger.get_by_text("Keep these recovery codes.")).to_be_visible()
+    code = stranger.locator(".codes li").first.inner_text()
+    stranger.get_by_role("button", name="Sign out", exact=True).click()
+
+    sign_in(stranger, person["email"], PASSWORD)
+    field = stranger.get_by_label("Code of your authenticator app")
+    expect(field).to_be_focused()
+    field.fill(code)
+    stranger.get_by_role("button", name="Sign in").click()
+    expect(stranger.get_by_role("heading", name="My account")).to_be_visible()
+    admin_client.patch("/api/v1/settings/auth", json={"mfa_enabled": False})
+
+
+def test_a_locked_account_counts_down_until_an_admin_lifts_the_lock(
+    stranger: Page, page: Page, new_user: Callable[..., dict[str, Any]]
+):
+    person = new_user(role="admin")
+    stranger.goto("/admin")
+    for _ in range(5):
+        sign_in(stranger, person["email"], "not the password")
+        expect(stranger.get_by_role("alert")).to_be_visible()
+        expect(stranger.get_by_role("button", name="Sign in")).not_to_have_attribute("aria-busy", "true")
+    sign_in(stranger, person["email"], PASSWORD)
+    expect(stranger.get_by_role("heading", name="Account locked")).to_be_visible()
+    countdown = stranger.get_by_role("timer")
+    expect(countdown).to_have_text(re.compile(r"^(30:00|29:5\d)$"))
+    before = countdown.inner_text()
+    expect(countdown).not_to_have_text(before)
+
+    open_screen(page, f"users/{person['id']}", "Sam Sample")
+    expect(page.get_by_text("Locked", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Unlock").click()
+    expect(page.get_by_text("Not locked")).to_be_visible()
+
+    stranger.get_by_role("button", name="Sign in with another account").click()
+    sign_in(stranger, person["email"], PASSWORD)
+    expect(stranger.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def test_a_user_who_is_no_admin_is_told_so(stranger: Page, new_user: Callable[..., dict[str, Any]]):
+    person = new_user()
+    stranger.goto("/admin/users")
+    sign_in(stranger, person["email"], PASSWORD)
+    expect(stranger.get_by_text("The dashboard is for admins")).to_be_visible()
