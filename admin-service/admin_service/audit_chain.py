@@ -90,6 +90,13 @@ class Checkpoint:
         )
 
 
+def checkpoint_of(found: Mapping[str, Any]) -> Checkpoint:
+    """A checkpoint as it was kept; one that nobody has signed where it cannot be read any more."""
+    names = Checkpoint.__dataclass_fields__
+    readable = all(isinstance(found.get(name), int if name == "position" else str) for name in names)
+    return Checkpoint(**{name: found[name] for name in names}) if readable else Checkpoint("head", 0, GENESIS, "", "")
+
+
 class CheckpointKey:
     """The Ed25519 key of the checkpoints, derived from the key that the services share (HKDF, RFC 5869).
 

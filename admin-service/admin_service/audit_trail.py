@@ -14,8 +14,9 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from admin_service.audit_chain import Checkpoint, CheckpointKey, Head, flaw, head_of, link
+from admin_service.audit_chain import Checkpoint, CheckpointKey, Head, checkpoint_of, flaw, head_of, link
 from admin_service.models import row_of
 from admin_service.store import AdminStore
 from fastcms.admin.v1.audit_pb2 import AuditEvent
@@ -172,8 +173,8 @@ class AuditTrail:
         try:
             await self._store.keep_checkpoint(checkpoint)
             await self._copy.write(checkpoint)
-        except DomainError as error:
-            log.warning("audit checkpoint not kept", error=error.detail)
+        except (DomainError, RedisError) as error:
+            log.warning("audit checkpoint not kept", error=str(error))
 
     # -- proving --------------------------------------------------------------------------------------------------
 
@@ -235,7 +236,10 @@ class CheckpointCopy:
         """The copy, or None. Raises Unavailable."""
         with redis_errors():
             text = await self._redis.hget(redis_keys.AUDIT_CHECKPOINT, "checkpoint")
-        return Checkpoint(**orjson.loads(text)) if text else None
+        try:
+            return checkpoint_of(orjson.loads(text)) if text else None
+        except (orjson.JSONDecodeError, AttributeError):
+            return checkpoint_of({})
 
     async def write(self, checkpoint: Checkpoint) -> None:
         """Raises Unavailable."""

@@ -104,10 +104,17 @@ class RuntimeSettings:
         }
 
     def _opened(self, category: Category, values: Values) -> Values:
-        return {
-            key: self._sealer.open(value, f"{category.name}.{key}") if key in category.secrets and value else value
-            for key, value in values.items()
-        }
+        return {key: self._open(category, key, value) for key, value in values.items()}
+
+    def _open(self, category: Category, key: str, value: Any) -> Any:
+        if key not in category.secrets or not value:
+            return value
+        try:
+            return self._sealer.open(value, f"{category.name}.{key}")
+        except ValueError as error:
+            # The shared key was replaced. To the admin it is a secret that is not set, to be set anew.
+            log.error("a setting is lost", category=category.name, key=key, error=str(error))
+            return None
 
     async def _record(self, category: Category, before: Values, changed: Values) -> None:
         def shown(key: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Literal
 
-from admin_service.audit_chain import Checkpoint
+from admin_service.audit_chain import Checkpoint, checkpoint_of
 from fastcms_common.storage import (
     ALL,
     And,
@@ -127,9 +127,7 @@ class AdminStore:
 
     async def checkpoint(self, kind: Literal["head", "floor"]) -> Checkpoint | None:
         found = await self._store.get(CHECKPOINTS.name, kind)
-        if found is None:
-            return None
-        return Checkpoint(**{name: found[name] for name in Checkpoint.__dataclass_fields__})
+        return checkpoint_of(found) if found is not None else None
 
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keeps the checkpoint unless a later one of its kind is there already."""

@@ -32,4 +32,7 @@ async def follow(redis: Redis, channel: str, refresh: Callable[[], Awaitable[Non
                     await pubsub.get_message(timeout=LOOK)
         except DOWN as error:
             log.warning("changes not followed", channel=channel, error=type(error).__name__)
-            await asyncio.sleep(LOOK)
+        except Exception as error:
+            # What cannot be read today must not end the following for good: what was in force stays so.
+            log.error("changes not taken over", channel=channel, exc_info=error)
+        await asyncio.sleep(LOOK)

@@ -81,15 +81,22 @@ class Counters:
     def __init__(self, redis: Redis) -> None:
         self._take = redis.register_script(_TAKE)
         self._asked: list[tuple[str, int, asyncio.Future[Count]]] = []
+        # The event loop does not keep a task alive by itself.
+        self._answering: set[asyncio.Task[None]] = set()
 
     def take(self, key: str, limit: int) -> asyncio.Future[Count]:
         """Counts a call of `limit` a minute. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         if not self._asked:
-            loop.call_soon(lambda: loop.create_task(self._answer()))
+            loop.call_soon(self._begin)
         answer: asyncio.Future[Count] = loop.create_future()
         self._asked.append((key, limit, answer))
         return answer
+
+    def _begin(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer())
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def _answer(self) -> None:
         asked, self._asked = self._asked, []

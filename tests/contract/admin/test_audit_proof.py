@@ -208,6 +208,16 @@ async def test_a_checkpoint_that_was_forged_is_found(log: Log, hand: Hand):
     assert "signed" in str(found.flaw)
 
 
+@pytest.mark.parametrize("garbage", [b"no json", b"[]", b"{}", b'{"kind": "head", "position": "9"}'])
+async def test_a_copy_that_cannot_be_read_is_found_and_stops_nothing(log: Log, garbage: bytes):
+    await log.redis.hset(redis_keys.AUDIT_CHECKPOINT, "checkpoint", garbage)
+    found = await log.trail.verify()
+    assert "signed" in str(found.flaw)
+    await log.reopen()
+    await log.write(1)
+    assert (await log.trail.verify()).ok
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_what_is_written_behind_a_cut_does_not_heal_it(log: Log, hand: Hand, restarted: bool):
     hand.remove("audit_events", log.events[8].id, log.events[9].id)
