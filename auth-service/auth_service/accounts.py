@@ -111,6 +111,10 @@ class Accounts:
             raise email_taken() from None
         if founder:
             await self._store.join_superadmins(identity.id)
+        await self._note_creation(identity)
+        return identity
+
+    async def _note_creation(self, identity: Identity) -> None:
         await self._audit.record(
             "user",
             "user_created",
@@ -118,10 +122,9 @@ class Accounts:
             resource_id=identity.id,
             user_email=identity.email,
             user_id=identity.id,
-            description=f"Created the {'superadmin' if identity.superadmin else role} {identity.email}",
-            details={"role": role, "superadmin": identity.superadmin, "realm": identity.realm},
+            description=f"Created the {'superadmin' if identity.superadmin else identity.role} {identity.email}",
+            details={"role": identity.role, "superadmin": identity.superadmin, "realm": identity.realm},
         )
-        return identity
 
     async def rename(self, identity_id: str, name: str | None) -> Identity:
         """Gives a built-in user another name, or none."""
