@@ -50,12 +50,13 @@ async def main(settings: Settings) -> None:
     catalog = Catalog(store, redis)
     events = CollectionEvents(redis)
     relations = Relations(store, events)
-    schemas = Schemas(store, catalog, relations, events, AuditLog(redis))
+    audit = AuditLog(redis)
+    schemas = Schemas(store, catalog, relations, events, audit)
     journal = Journal(store, catalog, relations, events)
     records = Records(store, catalog, relations, events, journal)
     lists = Lists(store)
     bulk = Bulk(records, store, journal)
-    transfers = Transfers(records, lists, bulk, store)
+    transfers = Transfers(records, lists, bulk, store, audit)
     profiles = Profiles(store, catalog, relations)
 
     async def key_set() -> bytes:

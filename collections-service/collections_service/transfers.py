@@ -19,6 +19,7 @@ from collections_service.policy import Session
 from collections_service.records import Records
 from collections_service.rendering import to_json, view
 from collections_service.store import CollectionStore
+from fastcms_common.audit import AuditLog
 from fastcms_common.errors import DomainError, FieldError, Invalid, Malformed
 from fastcms_common.storage import NONE
 
@@ -45,15 +46,25 @@ def format_of(content_type: str) -> Format:
 class Transfers:
     """Records out of a collection and into one, as streams."""
 
-    def __init__(self, records: Records, lists: Lists, bulk: Bulk, store: CollectionStore) -> None:
+    def __init__(self, records: Records, lists: Lists, bulk: Bulk, store: CollectionStore, audit: AuditLog) -> None:
         self._lists = lists
         self._records = records
         self._bulk = bulk
         self._store = store
+        self._audit = audit
 
     async def export(self, collection: Collection, session: Session, form: Format, filter: str) -> AsyncIterator[bytes]:
         """The records that the caller may list and that match the filter, in the order of their ids."""
         where = await self._lists.matching(collection, session, Listing(filter=filter))
+        # Before the first line: an export that was cut short was an export.
+        await self._audit.record(
+            "record",
+            "exported",
+            resource_type="collection",
+            resource_id=collection.id,
+            description=f"Records of '{collection.name}' were exported.",
+            details={"format": form, "filter": filter},
+        )
         looks = view(collection, session.caller, session.sees_all)
         columns = collection.data_fields if session.sees_all else collection.shown_fields
         if form == "csv":

@@ -242,6 +242,8 @@ async def test_an_export_obeys_rule_and_filter(server: CollectionsServer) -> Non
     header, *rows = (await many.export(NOBODY, format="csv")).decode().splitlines()
     assert header == "id,n,created,updated"
     assert len(rows) == 3
+    first, _ = await server.audit("exported")
+    assert orjson.loads(first.details) == {"format": "ndjson", "filter": "n < 4"}
 
 
 async def test_a_bad_line_is_told_by_its_number_and_the_rest_goes_on(many: Many) -> None:
