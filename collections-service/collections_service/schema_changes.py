@@ -9,7 +9,7 @@ from collections_service.store import CollectionStore
 from collections_service.validation import FieldRule, rule_of
 from collections_service.values import BadValue
 from fastcms_common.errors import Conflict, FieldError
-from fastcms_common.storage import Change, is_null
+from fastcms_common.storage import Change, Not, Or, is_null
 
 _REASON = "RECORDS_BREAK_IT"
 # What loosens or does not concern a single value; a change of anything else is held against every record.
@@ -100,3 +100,12 @@ async def fill_defaults(store: CollectionStore, before: Collection, after: Colle
         was = old.get(field.id)
         if field.required and field.default is not None and (was is None or not was.required):
             await store.update_many(before, is_null((field.id,)), Change(set={field.id: field.default}))
+
+
+async def clear_removed(store: CollectionStore, before: Collection, after: Collection) -> None:
+    """Takes the values of fields that are gone out of the records."""
+    kept = {field.id for field in after.fields}
+    removed = [field for field in before.fields if field.id not in kept]
+    if removed:
+        held = Or(*(Not(is_null((field.id,))) for field in removed))
+        await store.update_many(after, held, Change(unset=[(field.id,) for field in removed]))

@@ -12,7 +12,7 @@ from collections_service.drafts import CollectionDraft, apply, check_rules
 from collections_service.events import CollectionEvents
 from collections_service.models import RULES, Collection
 from collections_service.relations import Relations
-from collections_service.schema_changes import check_records, fill_defaults
+from collections_service.schema_changes import check_records, clear_removed, fill_defaults
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.audit import AuditLog
@@ -76,13 +76,16 @@ class Schemas:
                 raise _taken(after.name)
             self._check_other_rules(snapshot, after)
             await self._store.ensure_table(before)
-            if await self._store.count(before, limit=LARGE + 1) > LARGE:
+            large = await self._store.count(before, limit=LARGE + 1) > LARGE
+            if large:
                 after = _unpromised(before, after)
             await check_records(self._store, before, after)
             await fill_defaults(self._store, before, after)
             await self._store_change(before, after)
             await self._catalog.announce(after.id)
         await self._store.prune_table(after)
+        if not large:
+            await clear_removed(self._store, before, after)
         await self._record("changed", after, _differences(before, after))
         if before.rules != after.rules:
             changed = {

@@ -9,6 +9,7 @@ import pytest
 
 from fastcms.collections.v1 import collections_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
+from fastcms_common.storage import Table, open_store
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import COMPUTED_SORT
 from tests.storages import Storage
@@ -146,6 +147,11 @@ async def test_a_field_of_an_old_name_finds_none_of_the_old_values(server: Colle
     await server.change(made.id, schema=["title"])
     await server.change(made.id, schema=["title", "secret"])
     assert (await server.get("posts", record["id"]))["data"] == {"title": "t", "secret": None}
+    store = await open_store(server.settings.storage_url, "collections")
+    table = Table("r_" + made.id.replace("-", ""))
+    await store.ensure(table)
+    assert "s" not in (await store.find(table.name))[0].values()
+    await store.close()
 
 
 async def test_a_field_added_is_null_and_one_with_a_default_that_is_required_is_filled(
