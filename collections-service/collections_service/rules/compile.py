@@ -124,8 +124,15 @@ class Compiler:
 
     async def _two_fields(self, left: Stored, op: Op, right: Stored, any_: bool, docs: Docs) -> Query:
         if not left.hops and not right.hops:
+            null = Value(None)
+            of_null = Compare(
+                null if left.field is EMAIL else _column(left),
+                op,
+                null if right.field is EMAIL else _column(right),
+                any_,
+            )
             comparison = Compare(_column(left), op, _column(right), any_)
-            return self._mask(left, comparison, Compare(Value(None), op, _column(right), any_))
+            return self._mask(left if left.field is EMAIL else right, comparison, of_null)
         if right.hops:
             left, op, right = right, _FLIPPED[op], left
         # For each record that the relation may point to: if it is this one, compare with its value.
@@ -158,7 +165,7 @@ class Compiler:
             docs = [one for one in found if one is not None] + [None] * (len(ids) - len(known))
         values: list[object] = []
         for one in docs:
-            held: object = one
+            held: object = one if one is None or matches(self._shown(field), one) else None
             for step in field.path:
                 held = held.get(step) if isinstance(held, dict) else None
             if field.length:
@@ -176,15 +183,19 @@ class Compiler:
         comparison = Compare(_column(field), op, Value(value), any_)
         return self._mask(field, comparison, _constant(None, op, value, any_))
 
-    def _mask(self, field: Stored, comparison: Query, of_null: Query) -> Query:
-        """An e-mail address that its owner does not show is null to others."""
+    def _shown(self, field: Stored) -> Query:
+        """The records of which the caller may know this field."""
         if not self.masked or field.field is not EMAIL:
-            return comparison
+            return ALL
         shown: list[Query] = [eq((EMAIL_VISIBILITY.id,), True)]
         caller = self.request.caller
         if caller is not None and caller.realm == field.owner.id:
             shown.append(eq((ID,), caller.id))
-        visible = disjunction(shown)
+        return disjunction(shown)
+
+    def _mask(self, field: Stored, comparison: Query, of_null: Query) -> Query:
+        """An e-mail address that its owner does not show is null to others."""
+        visible = self._shown(field)
         return disjunction([conjunction([visible, comparison]), conjunction([negation(visible), of_null])])
 
 

@@ -11,7 +11,7 @@ from fastcms.collections.v1 import collections_pb2, profiles_pb2
 from fastcms_common.errors import Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
-from tests.mongo_server import ALL_OF_AN_ARRAY
+from tests.mongo_server import ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD
 from tests.storages import Storage
 
 NOBODY = ""
@@ -362,6 +362,34 @@ async def test_an_email_is_seen_by_its_owner_and_by_whom_they_let(server: Collec
         for bearer in (ada_token, None):
             with pytest.raises((Invalid, Denied, NotFound)):
                 await server.patch("members", ada, {name: value}, bearer)
+
+
+async def test_an_email_cannot_be_guessed_by_comparing_it_with_a_field(
+    server: CollectionsServer, storage: Storage
+) -> None:
+    storage.needs(FIELD_AGAINST_FIELD)
+    realm = (await server.create("members", "name", type="auth", list_rule="", view_rule="")).id
+    victim, _ = await member(server, realm, name="0")
+    shown, _ = await member(server, realm, name="0", email_visibility=True)
+    await server.open("posts", "title", {"name": "author", "type": "relation", "collection": "members"})
+    for author in (victim, shown):
+        await server.add("posts", title=f"{author}@example.com", author=author)
+        await server.add("posts", title="0", author=author)
+    user = await server.user()
+    for filter, seen in (
+        ("author.email = title", 1),
+        ("title = author.email", 1),
+        ("author.email > title", 1),
+        ("title <= author.email", 2),
+        ("author.email != null", 2),
+    ):
+        page = await server.list("posts", filter, user)
+        assert page["total"] == seen, filter
+        assert {item["data"]["author"] for item in page["items"]} == {shown}, filter
+        assert (await server.list("posts", filter))["total"] == 2 * seen
+    for filter in ("email > name", "name < email", "email = email && email != null"):
+        assert await server.values("members", "name", filter, user) == ["0"], filter
+        assert (await server.list("members", filter))["total"] == 2
 
 
 async def test_a_filter_in_every_form(server: CollectionsServer, typed: str, storage: Storage) -> None:
