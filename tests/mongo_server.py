@@ -42,6 +42,7 @@ ALL_OF_AN_ARRAY = "conditions that all elements of an array must meet"
 NESTED_ARRAYS = "arrays within arrays"
 ONE_WINNER = "conditional changes that only one of several callers makes"
 UNIQUE_ON_UPDATE = "naming the index that an update or a new index breaks"
+UNIQUE_NAMES = "naming an index that the store does not know"
 ATOMIC_CHANGES = "finding and changing a document in one step"
 ODD_KEYS = "keys with quotes, backslashes, blanks or control characters"
 
@@ -72,6 +73,7 @@ FERRETDB_1 = Kind(
         NESTED_ARRAYS: "documents with arrays within arrays are refused",
         ONE_WINNER: "findAndModify reads and writes in two steps: of 40 at once that want v = 0, a dozen win",
         UNIQUE_ON_UPDATE: "only an insert that breaks a unique index is answered with the error code for it",
+        UNIQUE_NAMES: "a duplicate key error does not name the index",
         ATOMIC_CHANGES: "findAndModify reads, and then writes: parallel changes of one document overwrite each other",
         ODD_KEYS: "its own JSON breaks on quotes and backslashes in keys, its paths on blanks",
     },

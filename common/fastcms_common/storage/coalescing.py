@@ -13,6 +13,9 @@ from typing import Any
 
 from fastcms_common.errors import DomainError
 
+# How many ids one call asks for at most: documents may be large.
+TOGETHER = 200
+
 
 class Coalescer:
     """Collects `get(table, id)` calls of one turn. `fetch(table, ids)` answers in the order of the ids; an answer must
@@ -35,9 +38,12 @@ class Coalescer:
     def _start(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for table, callers in waiting.items():
-            task = asyncio.ensure_future(self._answer(table, callers))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            ids = list(callers)
+            for start in range(0, len(ids), TOGETHER):
+                some = {id: callers[id] for id in ids[start : start + TOGETHER]}
+                task = asyncio.ensure_future(self._answer(table, some))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, table: str, callers: dict[str, list[asyncio.Future[Any]]]) -> None:
         ids = [id for id, futures in callers.items() if not all(future.cancelled() for future in futures)]

@@ -277,7 +277,8 @@ class MongoStore(Store):
                 others = And(same, ne("id", doc["id"]))
                 if await self._collection(rules).find_one(filter_of(others, rules.scalars), {"_id": 1}):
                     return Duplicate(index.name, [".".join(path) for path in index.paths])
-        return Duplicate("id", ["id"])
+        same_id = await self._collection(rules).find_one({"_id": doc["id"]}, {"_id": 1})
+        return Duplicate("id", ["id"]) if same_id else error
 
     async def _get_all(self, table: str, ids: Sequence[str]) -> list[dict[str, Any] | None]:
         wanted: Filter = {"_id": ids[0] if len(ids) == 1 else {"$in": list(ids)}}

@@ -23,7 +23,6 @@ def connect(
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA fullfsync=ON")
-    connection.execute("PRAGMA mmap_size=268435456")
     connection.execute("PRAGMA cache_size=-16384")
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.create_scalar_function("fc_like", _like, 2, deterministic=True)

@@ -25,9 +25,9 @@ INJECTIONS = [
 
 
 async def test_get_answers_each_caller_of_a_turn_by_itself(store: Store) -> None:
-    await store.insert_many("users", [user(str(number), n=number) for number in range(50)])
-    found = await asyncio.gather(*(store.get("users", str(number)) for number in range(100)))
-    assert [doc and doc["n"] for doc in found] == [*range(50), *[None] * 50]
+    await store.insert_many("users", [user(str(number), n=number) for number in range(250)])
+    found = await asyncio.gather(*(store.get("users", str(number)) for number in range(500)))
+    assert [doc and doc["n"] for doc in found] == [*range(250), *[None] * 250]
 
 
 async def test_callers_of_a_turn_share_nothing_that_they_could_change(store: Store) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fastcms_common.errors import Conflict, Invalid, NotFound
 from fastcms_common.storage import Duplicate, Index, Store, Table, eq
 from tests.contract.storage.conftest import USERS, user
-from tests.mongo_server import UNIQUE_ON_UPDATE
+from tests.mongo_server import UNIQUE_NAMES, UNIQUE_ON_UPDATE
 from tests.storages import Storage
 
 
@@ -69,11 +69,13 @@ async def test_a_promise_given_up_and_made_again_is_checked_again(store: Store) 
     await store.ensure(promising)
 
 
-async def test_ensure_leaves_indexes_alone_that_it_does_not_name(store: Store) -> None:
+async def test_ensure_leaves_indexes_alone_that_it_does_not_name(storage: Storage, store: Store) -> None:
     await store.insert("users", user("1", email="a@x"))
     await store.ensure(Table("users", scalars=("rank", "more")))
     with pytest.raises(Duplicate) as refused:
         await store.insert("users", user("2", email="a@x"))
+    assert await store.count("users") == 1
+    storage.needs(UNIQUE_NAMES)
     assert refused.value.index == "email"
 
 

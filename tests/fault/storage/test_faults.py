@@ -64,7 +64,7 @@ async def fails_in_time(store: Store) -> None:
 
 
 async def test_a_mongodb_that_goes_away_and_comes_back(own_server: MongoServer) -> None:
-    store = await open_store(own_server.url, "test")
+    store = await open_store(f"{own_server.url}/?serverSelectionTimeoutMS=500", "test")
     await store.ensure(TABLE)
     await store.insert("things", {"id": "1"})
     own_server.kill()
@@ -77,7 +77,7 @@ async def test_a_mongodb_that_goes_away_and_comes_back(own_server: MongoServer) 
 
 async def test_a_mongodb_that_is_not_there_yet(own_server: MongoServer) -> None:
     own_server.kill()
-    store = await open_store(own_server.url, "test")
+    store = await open_store(f"{own_server.url}/?serverSelectionTimeoutMS=500", "test")
     with pytest.raises(Unavailable):
         await store.ensure(TABLE)
     own_server.start()
@@ -87,7 +87,7 @@ async def test_a_mongodb_that_is_not_there_yet(own_server: MongoServer) -> None:
 
 
 async def test_every_caller_of_a_shared_read_gets_an_error_of_its_own(own_server: MongoServer) -> None:
-    store = await open_store(own_server.url, "test")
+    store = await open_store(f"{own_server.url}/?serverSelectionTimeoutMS=500", "test")
     await store.ensure(TABLE)
     own_server.kill()
     outcomes = await asyncio.gather(*(store.get("things", "1") for _ in range(10)), return_exceptions=True)

@@ -43,6 +43,11 @@ class Engine:
         self._storage = storage
 
     @property
+    def is_mongodb(self) -> bool:
+        """Whether it is the MongoDB engine."""
+        return self._storage.kind is not None
+
+    @property
     def is_stand_in(self) -> bool:
         """Whether a server stands behind it that cannot do all that MongoDB can."""
         return self._storage.kind is not None and bool(self._storage.kind.gaps)

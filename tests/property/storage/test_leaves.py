@@ -119,6 +119,8 @@ CASES = {
 @pytest.mark.parametrize("table", [LOOSE, LISTED, STRICT], ids=lambda table: table.name)
 @pytest.mark.parametrize("case", CASES)
 def test_an_engine_says_what_the_reference_says(engine: Engine, case: str, table: Any) -> None:
+    if table is LISTED and engine.is_mongodb:
+        pytest.skip("to MongoDB an index over lists makes no difference to the query")
     shapes, asked = CASES[case]
     kept = engine.fill(table, engine.keepable(table, numbered(shapes())))
     answered = 0
@@ -136,7 +138,7 @@ def test_mongodb_would_say_what_the_reference_says(case: str) -> None:
     shapes, asked = CASES[case]
     docs = numbered(shapes())
     models = [Model(hollow=hollow) for hollow in ((True, False) if case == "blocked paths" else (True,))]
-    for table in (LOOSE, STRICT):
+    for table in (LOOSE,) if case == "two fields" else (LOOSE, STRICT):
         scalars, kept = TableRules.of(table).scalars, keeping(table, docs)
         for leaf in asked():
             wanted = filter_of(leaf, scalars)
