@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"
 
 
+class BadSettingFile(ValueError):
+    """A file that a `*_FILE` variable names cannot be used; the text begins with that variable."""
+
+
+class FileSettings(EnvSettingsSource):
+    """`REDIS_URL_FILE=/run/secrets/redis-url` says where REDIS_URL stands, and so for every setting.
+
+    A secret in the environment is seen by whoever may inspect the process or its container; one in a file is not.
+    White space around the content does not count, and an empty file is no value, as an empty variable is none. Raises
+    BadSettingFile where a file cannot be read, and where a setting is given in both ways.
+    """
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        variables = {name.lower(): value for name, value in os.environ.items() if value}
+        contents: dict[str, str | None] = {}
+        for name in self.settings_cls.model_fields:
+            path = variables.get(f"{name}_file")
+            if path is None:
+                continue
+            if name in variables:
+                raise BadSettingFile(f"{name.upper()}_FILE: {name.upper()} is set too")
+            content = _content(f"{name}_file".upper(), path)
+            if content:
+                contents[name] = content
+        return contents
+
+
+def _content(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise BadSettingFile(f"{variable}: {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise BadSettingFile(f"{variable}: {path} is not UTF-8 text") from error
+
+
 class ProcessSettings(BaseSettings):
-    """What any process of the suite is told, by the run command or a deployment. Addresses are `host:port`."""
+    """What any process of the suite is told, by the run command or a deployment. Addresses are `host:port`.
+
+    Each name may have `_FILE` at its end, and then names a file that holds the value.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -37,6 +78,17 @@ class ProcessSettings(BaseSettings):
     # Seconds that calls in flight get to finish after SIGTERM.
     drain_seconds: float = Field(8.0, ge=0, le=300)
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, FileSettings(settings_cls)
+
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -49,6 +101,8 @@ def load(kind: type[S]) -> S:
         first = problem.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper() or "settings"
         stop(f"{name}: {first['msg'].removeprefix('Value error, ')}")
+    except BadSettingFile as problem:
+        stop(str(problem))
 
 
 def stop(line: str) -> NoReturn:
