@@ -19,7 +19,7 @@ from tests.property.storage.mongo_model import Model, compare, evaluate
 from tests.property.storage.strategies import documents, keys, paths, queries
 
 tables = st.sampled_from([LOOSE, STRICT])
-many_examples = settings(examples, max_examples=50_000 if NIGHTLY else 100)
+many_examples = settings(examples, max_examples=20_000 if NIGHTLY else 100)
 
 
 @pytest.mark.parametrize("hollow", [True, False])
