@@ -135,7 +135,7 @@ def query_fields(route: Route) -> dict[str, FieldDescriptor]:
     for name, key in fields.json_names(request).items():
         field = request.fields_by_name[name]
         option = fields.option(field)
-        if name in taken or option.header or fields.is_update_mask(field) or fields.is_map(field):
+        if name in taken or option.header or option.path or fields.is_update_mask(field) or fields.is_map(field):
             continue
         if route.body == "*" and not option.query:
             continue
@@ -150,7 +150,8 @@ def body_excludes(route: Route) -> set[str]:
     """The fields of the request that a body of "*" must not name: those that have another place."""
     request = route.rpc.input_type
     masks = {field.name for field in request.fields if fields.is_update_mask(field)}
-    return {*route.parameters, *masks, route.rest.query_map}
+    elsewhere = {field.name for field in request.fields if fields.option(field).path}
+    return {*route.parameters, *masks, *elsewhere, route.rest.query_map}
 
 
 def _query_setters(route: Route) -> dict[str, tuple[FieldDescriptor, TextSetter]]:

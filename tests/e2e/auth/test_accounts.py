@@ -210,3 +210,12 @@ def test_settings_change_what_everybody_gets(admin_client: httpx.Client, client:
 def test_without_a_token_it_is_401(client: httpx.Client, customers: str, method: str, path: str):
     answer = client.request(method, f"{customers}{path}", json={} if method == "POST" else None)
     assert answer.status_code == 401
+
+
+def test_a_realm_is_named_by_the_path_and_by_nothing_else(client: httpx.Client, customers: str):
+    name = customers.split("/")[4]
+    answer = client.post(f"{API}/auth/login", json={"email": "x@example.com", "password": "x", "collection": name})
+    assert (answer.status_code, [one["field"] for one in answer.json()["errors"]]) == (422, ["collection"])
+    registered = register(client, customers)
+    listed = client.get(f"{API}/auth/sessions", params={"collection": name}, headers=bearer(registered))
+    assert (listed.status_code, [one["field"] for one in listed.json()["errors"]]) == (422, ["collection"])

@@ -55,5 +55,5 @@ PUBLIC = {
     "auth.v1.KeysService.IssueServiceToken",
     "auth.v1.OAuthService.AuthorizeOAuth",
     "auth.v1.OAuthService.CompleteOAuth",
-    "auth.v1.OAuthService.ListOAuthProviders",
+    "auth.v1.OAuthService.ListOAuthOptions",
 }

@@ -30,7 +30,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fastcms/auth/v1/credentials.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1a\x66\x61stcms/auth/v1/auth.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\"\x1b\n\x08\x41\x63\x63\x65pted\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x81\x01\n\x15\x43hangePasswordRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\'\n\x10\x63urrent_password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12#\n\x0cnew_password\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\"U\n\x1bRequestPasswordResetRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\"|\n\x1b\x43onfirmPasswordResetRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1c\n\x05token\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\x12#\n\x0cnew_password\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\"T\n\x1aRequestVerificationRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\"V\n\x1a\x43onfirmVerificationRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1c\n\x05token\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\"x\n\x19RequestEmailChangeRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1e\n\tnew_email\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\"U\n\x19\x43onfirmEmailChangeRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1c\n\x05token\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\"K\n\x11RequestOtpRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\"\x94\x01\n\x10VerifyOtpRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1a\n\x04\x63ode\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\x9a\xb5\x18\x04\x18@8\x01\x12\x1f\n\x08mfa_code\x18\x04 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x00\x88\x01\x01\x42\x0b\n\t_mfa_code2\xf6\x11\n\x12\x43redentialsService\x12\xf4\x02\n\x0e\x43hangePassword\x12&.fastcms.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"\xa1\x02\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18L\x08\xcc\x01\x10\x01\x42\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKEDB\x0fPASSWORD_POLICYB\x0fPASSWORD_REUSED\x82\xd3\xe4\x93\x02\xc2\x01\"\x1c/api/v1/auth/change-password:\x01*Z$\"\x1f/api/v1/auth/me/change-password:\x01*Z=\"8/api/v1/collections/{collection}/auth/me/change-password:\x01*Z:\"5/api/v1/collections/{collection}/auth/change-password:\x01*\x12\xe9\x01\n\x14RequestPasswordReset\x12,.fastcms.auth.v1.RequestPasswordResetRequest\x1a\x19.fastcms.auth.v1.Accepted\"\x87\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x0c\x08\xca\x01\x10\x01\x1a\x05\x65mail\x82\xd3\xe4\x93\x02k\"#/api/v1/auth/request-password-reset:\x01*ZA\"</api/v1/collections/{collection}/auth/request-password-reset:\x01*\x12\x90\x02\n\x14\x43onfirmPasswordReset\x12,.fastcms.auth.v1.ConfirmPasswordResetRequest\x1a\x16.google.protobuf.Empty\"\xb1\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x36\x08\xcc\x01\x10\x01\x42\rTOKEN_INVALIDB\x0fPASSWORD_POLICYB\x0fPASSWORD_REUSED\x82\xd3\xe4\x93\x02k\"#/api/v1/auth/confirm-password-reset:\x01*ZA\"</api/v1/collections/{collection}/auth/confirm-password-reset:\x01*\x12\xe3\x01\n\x13RequestVerification\x12+.fastcms.auth.v1.RequestVerificationRequest\x1a\x19.fastcms.auth.v1.Accepted\"\x83\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x0c\x08\xca\x01\x10\x01\x1a\x05\x65mail\x82\xd3\xe4\x93\x02g\"!/api/v1/auth/request-verification:\x01*Z?\":/api/v1/collections/{collection}/auth/request-verification:\x01*\x12\xf9\x01\n\x13\x43onfirmVerification\x12+.fastcms.auth.v1.ConfirmVerificationRequest\x1a\x14.google.api.HttpBody\"\x9e\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\'\x10\x01\"\x14\x66\x61stcms.auth.v1.UserB\rTOKEN_INVALID\x82\xd3\xe4\x93\x02g\"!/api/v1/auth/confirm-verification:\x01*Z?\":/api/v1/collections/{collection}/auth/confirm-verification:\x01*\x12\x87\x02\n\x12RequestEmailChange\x12*.fastcms.auth.v1.RequestEmailChangeRequest\x1a\x19.fastcms.auth.v1.Accepted\"\xa9\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18*\x08\xca\x01\x10\x01\x42\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKED\x82\xd3\xe4\x93\x02m\"$/api/v1/auth/me/request-email-change:\x01*ZB\"=/api/v1/collections/{collection}/auth/me/request-email-change:\x01*\x12\xfd\x01\n\x12\x43onfirmEmailChange\x12*.fastcms.auth.v1.ConfirmEmailChangeRequest\x1a\x14.google.api.HttpBody\"\xa4\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\'\x10\x01\"\x14\x66\x61stcms.auth.v1.UserB\rTOKEN_INVALID\x82\xd3\xe4\x93\x02m\"$/api/v1/auth/me/confirm-email-change:\x01*ZB\"=/api/v1/collections/{collection}/auth/me/confirm-email-change:\x01*\x12\xad\x01\n\nRequestOtp\x12\".fastcms.auth.v1.RequestOtpRequest\x1a\x19.fastcms.auth.v1.Accepted\"`\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x1a\x08\xca\x01\x10\x01\x1a\x05\x65mailB\x0cOTP_DISABLED\x82\xd3\xe4\x93\x02\x36\"1/api/v1/collections/{collection}/auth/otp/request:\x01*\x12\xcd\x01\n\tVerifyOtp\x12!.fastcms.auth.v1.VerifyOtpRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"\x7f\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18:\x10\x01\x1a\x05\x65mailB\x0cOTP_DISABLEDB\x13INVALID_CREDENTIALSB\x0cMFA_REQUIRED\x82\xd3\xe4\x93\x02\x35\"0/api/v1/collections/{collection}/auth/otp/verify:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fastcms/auth/v1/credentials.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1a\x66\x61stcms/auth/v1/auth.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\"\x1b\n\x08\x41\x63\x63\x65pted\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x83\x01\n\x15\x43hangePasswordRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\'\n\x10\x63urrent_password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12#\n\x0cnew_password\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\"W\n\x1bRequestPasswordResetRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\"~\n\x1b\x43onfirmPasswordResetRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1c\n\x05token\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\x12#\n\x0cnew_password\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\"V\n\x1aRequestVerificationRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\"X\n\x1a\x43onfirmVerificationRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1c\n\x05token\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\"z\n\x19RequestEmailChangeRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1e\n\tnew_email\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\"W\n\x19\x43onfirmEmailChangeRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1c\n\x05token\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\"M\n\x11RequestOtpRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\"\x96\x01\n\x10VerifyOtpRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1a\n\x04\x63ode\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\x9a\xb5\x18\x04\x18@8\x01\x12\x1f\n\x08mfa_code\x18\x04 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x00\x88\x01\x01\x42\x0b\n\t_mfa_code2\xf6\x11\n\x12\x43redentialsService\x12\xf4\x02\n\x0e\x43hangePassword\x12&.fastcms.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"\xa1\x02\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18L\x08\xcc\x01\x10\x01\x42\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKEDB\x0fPASSWORD_POLICYB\x0fPASSWORD_REUSED\x82\xd3\xe4\x93\x02\xc2\x01\"\x1c/api/v1/auth/change-password:\x01*Z$\"\x1f/api/v1/auth/me/change-password:\x01*Z=\"8/api/v1/collections/{collection}/auth/me/change-password:\x01*Z:\"5/api/v1/collections/{collection}/auth/change-password:\x01*\x12\xe9\x01\n\x14RequestPasswordReset\x12,.fastcms.auth.v1.RequestPasswordResetRequest\x1a\x19.fastcms.auth.v1.Accepted\"\x87\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x0c\x08\xca\x01\x10\x01\x1a\x05\x65mail\x82\xd3\xe4\x93\x02k\"#/api/v1/auth/request-password-reset:\x01*ZA\"</api/v1/collections/{collection}/auth/request-password-reset:\x01*\x12\x90\x02\n\x14\x43onfirmPasswordReset\x12,.fastcms.auth.v1.ConfirmPasswordResetRequest\x1a\x16.google.protobuf.Empty\"\xb1\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x36\x08\xcc\x01\x10\x01\x42\rTOKEN_INVALIDB\x0fPASSWORD_POLICYB\x0fPASSWORD_REUSED\x82\xd3\xe4\x93\x02k\"#/api/v1/auth/confirm-password-reset:\x01*ZA\"</api/v1/collections/{collection}/auth/confirm-password-reset:\x01*\x12\xe3\x01\n\x13RequestVerification\x12+.fastcms.auth.v1.RequestVerificationRequest\x1a\x19.fastcms.auth.v1.Accepted\"\x83\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x0c\x08\xca\x01\x10\x01\x1a\x05\x65mail\x82\xd3\xe4\x93\x02g\"!/api/v1/auth/request-verification:\x01*Z?\":/api/v1/collections/{collection}/auth/request-verification:\x01*\x12\xf9\x01\n\x13\x43onfirmVerification\x12+.fastcms.auth.v1.ConfirmVerificationRequest\x1a\x14.google.api.HttpBody\"\x9e\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\'\x10\x01\"\x14\x66\x61stcms.auth.v1.UserB\rTOKEN_INVALID\x82\xd3\xe4\x93\x02g\"!/api/v1/auth/confirm-verification:\x01*Z?\":/api/v1/collections/{collection}/auth/confirm-verification:\x01*\x12\x87\x02\n\x12RequestEmailChange\x12*.fastcms.auth.v1.RequestEmailChangeRequest\x1a\x19.fastcms.auth.v1.Accepted\"\xa9\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18*\x08\xca\x01\x10\x01\x42\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKED\x82\xd3\xe4\x93\x02m\"$/api/v1/auth/me/request-email-change:\x01*ZB\"=/api/v1/collections/{collection}/auth/me/request-email-change:\x01*\x12\xfd\x01\n\x12\x43onfirmEmailChange\x12*.fastcms.auth.v1.ConfirmEmailChangeRequest\x1a\x14.google.api.HttpBody\"\xa4\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\'\x10\x01\"\x14\x66\x61stcms.auth.v1.UserB\rTOKEN_INVALID\x82\xd3\xe4\x93\x02m\"$/api/v1/auth/me/confirm-email-change:\x01*ZB\"=/api/v1/collections/{collection}/auth/me/confirm-email-change:\x01*\x12\xad\x01\n\nRequestOtp\x12\".fastcms.auth.v1.RequestOtpRequest\x1a\x19.fastcms.auth.v1.Accepted\"`\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x1a\x08\xca\x01\x10\x01\x1a\x05\x65mailB\x0cOTP_DISABLED\x82\xd3\xe4\x93\x02\x36\"1/api/v1/collections/{collection}/auth/otp/request:\x01*\x12\xcd\x01\n\tVerifyOtp\x12!.fastcms.auth.v1.VerifyOtpRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"\x7f\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18:\x10\x01\x1a\x05\x65mailB\x0cOTP_DISABLEDB\x13INVALID_CREDENTIALSB\x0cMFA_REQUIRED\x82\xd3\xe4\x93\x02\x35\"0/api/v1/collections/{collection}/auth/otp/verify:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,45 +38,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fastcms.auth.v1.credentials
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['current_password']._loaded_options = None
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['current_password']._serialized_options = b'\342A\001\002\232\265\030\005\030\200 8\001'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._loaded_options = None
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\342A\001\002\232\265\030\005\030\200 8\001'
   _globals['_REQUESTPASSWORDRESETREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_REQUESTPASSWORDRESETREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_REQUESTPASSWORDRESETREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_REQUESTPASSWORDRESETREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_REQUESTPASSWORDRESETREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\232\265\030\003\030\376\001'
   _globals['_CONFIRMPASSWORDRESETREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_CONFIRMPASSWORDRESETREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_CONFIRMPASSWORDRESETREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_CONFIRMPASSWORDRESETREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_CONFIRMPASSWORDRESETREQUEST'].fields_by_name['token']._serialized_options = b'\342A\001\002\232\265\030\005\030\200\0048\001'
   _globals['_CONFIRMPASSWORDRESETREQUEST'].fields_by_name['new_password']._loaded_options = None
   _globals['_CONFIRMPASSWORDRESETREQUEST'].fields_by_name['new_password']._serialized_options = b'\342A\001\002\232\265\030\005\030\200 8\001'
   _globals['_REQUESTVERIFICATIONREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_REQUESTVERIFICATIONREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_REQUESTVERIFICATIONREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_REQUESTVERIFICATIONREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_REQUESTVERIFICATIONREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\232\265\030\003\030\376\001'
   _globals['_CONFIRMVERIFICATIONREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_CONFIRMVERIFICATIONREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_CONFIRMVERIFICATIONREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_CONFIRMVERIFICATIONREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_CONFIRMVERIFICATIONREQUEST'].fields_by_name['token']._serialized_options = b'\342A\001\002\232\265\030\005\030\200\0048\001'
   _globals['_REQUESTEMAILCHANGEREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_REQUESTEMAILCHANGEREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_REQUESTEMAILCHANGEREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_REQUESTEMAILCHANGEREQUEST'].fields_by_name['new_email']._loaded_options = None
   _globals['_REQUESTEMAILCHANGEREQUEST'].fields_by_name['new_email']._serialized_options = b'\342A\001\002\232\265\030\003\030\376\001'
   _globals['_REQUESTEMAILCHANGEREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_REQUESTEMAILCHANGEREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\232\265\030\005\030\200 8\001'
   _globals['_CONFIRMEMAILCHANGEREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_CONFIRMEMAILCHANGEREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_CONFIRMEMAILCHANGEREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_CONFIRMEMAILCHANGEREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_CONFIRMEMAILCHANGEREQUEST'].fields_by_name['token']._serialized_options = b'\342A\001\002\232\265\030\005\030\200\0048\001'
   _globals['_REQUESTOTPREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_REQUESTOTPREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_REQUESTOTPREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_REQUESTOTPREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_REQUESTOTPREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\232\265\030\003\030\376\001'
   _globals['_VERIFYOTPREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_VERIFYOTPREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_VERIFYOTPREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_VERIFYOTPREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_VERIFYOTPREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\232\265\030\003\030\376\001'
   _globals['_VERIFYOTPREQUEST'].fields_by_name['code']._loaded_options = None
@@ -104,23 +104,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCEPTED']._serialized_start=234
   _globals['_ACCEPTED']._serialized_end=261
   _globals['_CHANGEPASSWORDREQUEST']._serialized_start=264
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=393
-  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_start=395
-  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_end=480
-  _globals['_CONFIRMPASSWORDRESETREQUEST']._serialized_start=482
-  _globals['_CONFIRMPASSWORDRESETREQUEST']._serialized_end=606
-  _globals['_REQUESTVERIFICATIONREQUEST']._serialized_start=608
-  _globals['_REQUESTVERIFICATIONREQUEST']._serialized_end=692
-  _globals['_CONFIRMVERIFICATIONREQUEST']._serialized_start=694
-  _globals['_CONFIRMVERIFICATIONREQUEST']._serialized_end=780
-  _globals['_REQUESTEMAILCHANGEREQUEST']._serialized_start=782
-  _globals['_REQUESTEMAILCHANGEREQUEST']._serialized_end=902
-  _globals['_CONFIRMEMAILCHANGEREQUEST']._serialized_start=904
-  _globals['_CONFIRMEMAILCHANGEREQUEST']._serialized_end=989
-  _globals['_REQUESTOTPREQUEST']._serialized_start=991
-  _globals['_REQUESTOTPREQUEST']._serialized_end=1066
-  _globals['_VERIFYOTPREQUEST']._serialized_start=1069
-  _globals['_VERIFYOTPREQUEST']._serialized_end=1217
-  _globals['_CREDENTIALSSERVICE']._serialized_start=1220
-  _globals['_CREDENTIALSSERVICE']._serialized_end=3514
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=395
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_start=397
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_end=484
+  _globals['_CONFIRMPASSWORDRESETREQUEST']._serialized_start=486
+  _globals['_CONFIRMPASSWORDRESETREQUEST']._serialized_end=612
+  _globals['_REQUESTVERIFICATIONREQUEST']._serialized_start=614
+  _globals['_REQUESTVERIFICATIONREQUEST']._serialized_end=700
+  _globals['_CONFIRMVERIFICATIONREQUEST']._serialized_start=702
+  _globals['_CONFIRMVERIFICATIONREQUEST']._serialized_end=790
+  _globals['_REQUESTEMAILCHANGEREQUEST']._serialized_start=792
+  _globals['_REQUESTEMAILCHANGEREQUEST']._serialized_end=914
+  _globals['_CONFIRMEMAILCHANGEREQUEST']._serialized_start=916
+  _globals['_CONFIRMEMAILCHANGEREQUEST']._serialized_end=1003
+  _globals['_REQUESTOTPREQUEST']._serialized_start=1005
+  _globals['_REQUESTOTPREQUEST']._serialized_end=1082
+  _globals['_VERIFYOTPREQUEST']._serialized_start=1085
+  _globals['_VERIFYOTPREQUEST']._serialized_end=1235
+  _globals['_CREDENTIALSSERVICE']._serialized_start=1238
+  _globals['_CREDENTIALSSERVICE']._serialized_end=3532
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61stcms/auth/v1/mfa.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\"+\n\rGetMfaRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"3\n\x03Mfa\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x1b\n\x13recovery_codes_left\x18\x02 \x01(\x05\"-\n\x0fSetUpMfaRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"G\n\x10SetUpMfaResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x13\n\x0botpauth_url\x18\x02 \x01(\t\x12\x0e\n\x06qr_svg\x18\x03 \x01(\t\"J\n\x10\x45nableMfaRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1a\n\x04\x63ode\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\x9a\xb5\x18\x04\x18@8\x01\"\'\n\rRecoveryCodes\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"\x84\x01\n\x11\x44isableMfaRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12 \n\x08password\x18\x02 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x00\x88\x01\x01\x12\x1b\n\x04\x63ode\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x01\x88\x01\x01\x42\x0b\n\t_passwordB\x07\n\x05_code\"\x8c\x01\n\x19RenewRecoveryCodesRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12 \n\x08password\x18\x02 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x00\x88\x01\x01\x12\x1b\n\x04\x63ode\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x01\x88\x01\x01\x42\x0b\n\t_passwordB\x07\n\x05_code2\xe7\x08\n\nMfaService\x12\x8b\x01\n\x06GetMfa\x12\x1e.fastcms.auth.v1.GetMfaRequest\x1a\x14.fastcms.auth.v1.Mfa\"K\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02?\x12\x10/api/v1/auth/mfaZ+\x12)/api/v1/collections/{collection}/auth/mfa\x12\xda\x01\n\x08SetUpMfa\x12 .fastcms.auth.v1.SetUpMfaRequest\x1a!.fastcms.auth.v1.SetUpMfaResponse\"\x88\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18%\x10\x01\x42\x0cMFA_DISABLEDB\x13MFA_ALREADY_ENABLED\x82\xd3\xe4\x93\x02Q\"\x16/api/v1/auth/mfa/setup:\x01*Z4\"//api/v1/collections/{collection}/auth/mfa/setup:\x01*\x12\xe8\x01\n\tEnableMfa\x12!.fastcms.auth.v1.EnableMfaRequest\x1a\x1e.fastcms.auth.v1.RecoveryCodes\"\x97\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x32\x10\x01\x42\x10MFA_CODE_INVALIDB\x0eMFA_NOT_SET_UPB\x0cMFA_DISABLED\x82\xd3\xe4\x93\x02S\"\x17/api/v1/auth/mfa/enable:\x01*Z5\"0/api/v1/collections/{collection}/auth/mfa/enable:\x01*\x12\xee\x01\n\nDisableMfa\x12\".fastcms.auth.v1.DisableMfaRequest\x1a\x16.google.protobuf.Empty\"\xa3\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18<\x08\xcc\x01\x10\x01\x42\x10MFA_CODE_INVALIDB\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKED\x82\xd3\xe4\x93\x02U\"\x18/api/v1/auth/mfa/disable:\x01*Z6\"1/api/v1/collections/{collection}/auth/mfa/disable:\x01*\x12\x91\x02\n\x12RenewRecoveryCodes\x12*.fastcms.auth.v1.RenewRecoveryCodesRequest\x1a\x1e.fastcms.auth.v1.RecoveryCodes\"\xae\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x39\x10\x01\x42\x10MFA_CODE_INVALIDB\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKED\x82\xd3\xe4\x93\x02\x63\"\x1f/api/v1/auth/mfa/recovery-codes:\x01*Z=\"8/api/v1/collections/{collection}/auth/mfa/recovery-codes:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61stcms/auth/v1/mfa.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\"-\n\rGetMfaRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\"3\n\x03Mfa\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x1b\n\x13recovery_codes_left\x18\x02 \x01(\x05\"/\n\x0fSetUpMfaRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\"G\n\x10SetUpMfaResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x13\n\x0botpauth_url\x18\x02 \x01(\t\x12\x0e\n\x06qr_svg\x18\x03 \x01(\t\"L\n\x10\x45nableMfaRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x1a\n\x04\x63ode\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\x9a\xb5\x18\x04\x18@8\x01\"\'\n\rRecoveryCodes\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"\x86\x01\n\x11\x44isableMfaRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12 \n\x08password\x18\x02 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x00\x88\x01\x01\x12\x1b\n\x04\x63ode\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x01\x88\x01\x01\x42\x0b\n\t_passwordB\x07\n\x05_code\"\x8e\x01\n\x19RenewRecoveryCodesRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12 \n\x08password\x18\x02 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x00\x88\x01\x01\x12\x1b\n\x04\x63ode\x18\x03 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x01\x88\x01\x01\x42\x0b\n\t_passwordB\x07\n\x05_code2\xe7\x08\n\nMfaService\x12\x8b\x01\n\x06GetMfa\x12\x1e.fastcms.auth.v1.GetMfaRequest\x1a\x14.fastcms.auth.v1.Mfa\"K\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02?\x12\x10/api/v1/auth/mfaZ+\x12)/api/v1/collections/{collection}/auth/mfa\x12\xda\x01\n\x08SetUpMfa\x12 .fastcms.auth.v1.SetUpMfaRequest\x1a!.fastcms.auth.v1.SetUpMfaResponse\"\x88\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18%\x10\x01\x42\x0cMFA_DISABLEDB\x13MFA_ALREADY_ENABLED\x82\xd3\xe4\x93\x02Q\"\x16/api/v1/auth/mfa/setup:\x01*Z4\"//api/v1/collections/{collection}/auth/mfa/setup:\x01*\x12\xe8\x01\n\tEnableMfa\x12!.fastcms.auth.v1.EnableMfaRequest\x1a\x1e.fastcms.auth.v1.RecoveryCodes\"\x97\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x32\x10\x01\x42\x10MFA_CODE_INVALIDB\x0eMFA_NOT_SET_UPB\x0cMFA_DISABLED\x82\xd3\xe4\x93\x02S\"\x17/api/v1/auth/mfa/enable:\x01*Z5\"0/api/v1/collections/{collection}/auth/mfa/enable:\x01*\x12\xee\x01\n\nDisableMfa\x12\".fastcms.auth.v1.DisableMfaRequest\x1a\x16.google.protobuf.Empty\"\xa3\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18<\x08\xcc\x01\x10\x01\x42\x10MFA_CODE_INVALIDB\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKED\x82\xd3\xe4\x93\x02U\"\x18/api/v1/auth/mfa/disable:\x01*Z6\"1/api/v1/collections/{collection}/auth/mfa/disable:\x01*\x12\x91\x02\n\x12RenewRecoveryCodes\x12*.fastcms.auth.v1.RenewRecoveryCodesRequest\x1a\x1e.fastcms.auth.v1.RecoveryCodes\"\xae\x01\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x39\x10\x01\x42\x10MFA_CODE_INVALIDB\x13INVALID_CREDENTIALSB\x0e\x41\x43\x43OUNT_LOCKED\x82\xd3\xe4\x93\x02\x63\"\x1f/api/v1/auth/mfa/recovery-codes:\x01*Z=\"8/api/v1/collections/{collection}/auth/mfa/recovery-codes:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +36,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fastcms.auth.v1.mfa_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETMFAREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_GETMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_GETMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_SETUPMFAREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_SETUPMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_SETUPMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_ENABLEMFAREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_ENABLEMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_ENABLEMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_ENABLEMFAREQUEST'].fields_by_name['code']._loaded_options = None
   _globals['_ENABLEMFAREQUEST'].fields_by_name['code']._serialized_options = b'\342A\001\002\232\265\030\004\030@8\001'
   _globals['_DISABLEMFAREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_DISABLEMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_DISABLEMFAREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_DISABLEMFAREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_DISABLEMFAREQUEST'].fields_by_name['password']._serialized_options = b'\232\265\030\005\030\200 8\001'
   _globals['_DISABLEMFAREQUEST'].fields_by_name['code']._loaded_options = None
   _globals['_DISABLEMFAREQUEST'].fields_by_name['code']._serialized_options = b'\232\265\030\004\030@8\001'
   _globals['_RENEWRECOVERYCODESREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_RENEWRECOVERYCODESREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_RENEWRECOVERYCODESREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_RENEWRECOVERYCODESREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_RENEWRECOVERYCODESREQUEST'].fields_by_name['password']._serialized_options = b'\232\265\030\005\030\200 8\001'
   _globals['_RENEWRECOVERYCODESREQUEST'].fields_by_name['code']._loaded_options = None
@@ -66,21 +66,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MFASERVICE'].methods_by_name['RenewRecoveryCodes']._loaded_options = None
   _globals['_MFASERVICE'].methods_by_name['RenewRecoveryCodes']._serialized_options = b'\212\265\030\004\010\003\020\001\222\265\0309\020\001B\020MFA_CODE_INVALIDB\023INVALID_CREDENTIALSB\016ACCOUNT_LOCKED\202\323\344\223\002c\"\037/api/v1/auth/mfa/recovery-codes:\001*Z=\"8/api/v1/collections/{collection}/auth/mfa/recovery-codes:\001*'
   _globals['_GETMFAREQUEST']._serialized_start=171
-  _globals['_GETMFAREQUEST']._serialized_end=214
-  _globals['_MFA']._serialized_start=216
-  _globals['_MFA']._serialized_end=267
-  _globals['_SETUPMFAREQUEST']._serialized_start=269
-  _globals['_SETUPMFAREQUEST']._serialized_end=314
-  _globals['_SETUPMFARESPONSE']._serialized_start=316
-  _globals['_SETUPMFARESPONSE']._serialized_end=387
-  _globals['_ENABLEMFAREQUEST']._serialized_start=389
-  _globals['_ENABLEMFAREQUEST']._serialized_end=463
-  _globals['_RECOVERYCODES']._serialized_start=465
-  _globals['_RECOVERYCODES']._serialized_end=504
-  _globals['_DISABLEMFAREQUEST']._serialized_start=507
-  _globals['_DISABLEMFAREQUEST']._serialized_end=639
-  _globals['_RENEWRECOVERYCODESREQUEST']._serialized_start=642
-  _globals['_RENEWRECOVERYCODESREQUEST']._serialized_end=782
-  _globals['_MFASERVICE']._serialized_start=785
-  _globals['_MFASERVICE']._serialized_end=1912
+  _globals['_GETMFAREQUEST']._serialized_end=216
+  _globals['_MFA']._serialized_start=218
+  _globals['_MFA']._serialized_end=269
+  _globals['_SETUPMFAREQUEST']._serialized_start=271
+  _globals['_SETUPMFAREQUEST']._serialized_end=318
+  _globals['_SETUPMFARESPONSE']._serialized_start=320
+  _globals['_SETUPMFARESPONSE']._serialized_end=391
+  _globals['_ENABLEMFAREQUEST']._serialized_start=393
+  _globals['_ENABLEMFAREQUEST']._serialized_end=469
+  _globals['_RECOVERYCODES']._serialized_start=471
+  _globals['_RECOVERYCODES']._serialized_end=510
+  _globals['_DISABLEMFAREQUEST']._serialized_start=513
+  _globals['_DISABLEMFAREQUEST']._serialized_end=647
+  _globals['_RENEWRECOVERYCODESREQUEST']._serialized_start=650
+  _globals['_RENEWRECOVERYCODESREQUEST']._serialized_end=792
+  _globals['_MFASERVICE']._serialized_start=795
+  _globals['_MFASERVICE']._serialized_end=1922
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61stcms/auth/v1/oauth.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1a\x66\x61stcms/auth/v1/auth.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n\x17ListOAuthOptionsRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"K\n\x18ListOAuthOptionsResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.fastcms.auth.v1.OAuthOption\"?\n\x0bOAuthOption\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"\x93\x01\n\x15\x41uthorizeOAuthRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12!\n\x0credirect_url\x18\x03 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\x80\x10\x12!\n\x06\x63ookie\x18\x04 \x01(\tB\x11\x9a\xb5\x18\r\x12\x06\x43ookie\x18\x80@8\x01\"B\n\x16\x41uthorizeOAuthResponse\x12\x19\n\x11\x61uthorization_url\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\"\xd8\x01\n\x14\x43ompleteOAuthRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1b\n\x04\x63ode\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1c\n\x05state\x18\x04 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\x12\x1f\n\x08mfa_code\x18\x05 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x00\x88\x01\x01\x12!\n\x06\x63ookie\x18\x06 \x01(\tB\x11\x9a\xb5\x18\r\x12\x06\x43ookie\x18\x80@8\x01\x42\x0b\n\t_mfa_code\"K\n\x13GetOAuthLinkRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"N\n\x16\x44\x65leteOAuthLinkRequest\x12\x1a\n\ncollection\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"y\n\tOAuthLink\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\x05\x65mail\x18\x03 \x01(\tH\x00\x88\x01\x01\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_email\"\x1b\n\x19ListOAuthProvidersRequest\"Z\n\x1aListOAuthProvidersResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.fastcms.auth.v1.OAuthProvider\x12\r\n\x05total\x18\x02 \x01(\x03\"\x96\x02\n\rOAuthProvider\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\tclient_id\x18\x05 \x01(\t\x12\x19\n\x11has_client_secret\x18\x06 \x01(\x08\x12\x13\n\x06issuer\x18\x07 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06scopes\x18\x08 \x03(\t\x12\x0f\n\x07\x65nabled\x18\t \x01(\x08\x12+\n\x07\x63reated\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07updated\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_issuer\"\xdf\x02\n\x1a\x43reateOAuthProviderRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x9a\xb5\x18\x02\x18?\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18\x64H\x00\x88\x01\x01\x12\x37\n\x04kind\x18\x03 \x01(\tB)\xe2\x41\x01\x02\x9a\xb5\x18!B\x06googleB\x06githubB\tmicrosoftB\x04oidc\x12\x1e\n\tclient_id\x18\x04 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\x80\x04\x12%\n\rclient_secret\x18\x05 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x01\x88\x01\x01\x12\x1c\n\x06issuer\x18\x06 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x10H\x02\x88\x01\x01\x12\x16\n\x06scopes\x18\x07 \x03(\tB\x06\x9a\xb5\x18\x02\x18 \x12\x14\n\x07\x65nabled\x18\x08 \x01(\x08H\x03\x88\x01\x01\x42\x0f\n\r_display_nameB\x10\n\x0e_client_secretB\t\n\x07_issuerB\n\n\x08_enabled\"%\n\x17GetOAuthProviderRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xd8\x02\n\x1aUpdateOAuthProviderRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18\x64H\x00\x88\x01\x01\x12\x1f\n\tclient_id\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x04H\x01\x88\x01\x01\x12%\n\rclient_secret\x18\x04 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x02\x88\x01\x01\x12\x1c\n\x06issuer\x18\x05 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x10H\x03\x88\x01\x01\x12\x16\n\x06scopes\x18\x06 \x03(\tB\x06\x9a\xb5\x18\x02\x18 \x12\x14\n\x07\x65nabled\x18\x07 \x01(\x08H\x04\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x0f\n\r_display_nameB\x0c\n\n_client_idB\x10\n\x0e_client_secretB\t\n\x07_issuerB\n\n\x08_enabled\"(\n\x1a\x44\x65leteOAuthProviderRequest\x12\n\n\x02id\x18\x01 \x01(\t2\x95\x08\n\x0cOAuthService\x12\xc0\x01\n\x10ListOAuthOptions\x12(.fastcms.auth.v1.ListOAuthOptionsRequest\x1a).fastcms.auth.v1.ListOAuthOptionsResponse\"W\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x10\x42\x0eOAUTH_DISABLED\x82\xd3\xe4\x93\x02\x37\x12\x35/api/v1/collections/{collection}/auth/oauth/providers\x12\xdd\x01\n\x0e\x41uthorizeOAuth\x12&.fastcms.auth.v1.AuthorizeOAuthRequest\x1a\'.fastcms.auth.v1.AuthorizeOAuthResponse\"z\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18(\x10\x01\x42\x0eOAUTH_DISABLEDB\x14PROVIDER_UNAVAILABLE\x82\xd3\xe4\x93\x02\x42\x12@/api/v1/collections/{collection}/auth/oauth/{provider}/authorize\x12\x89\x02\n\rCompleteOAuth\x12%.fastcms.auth.v1.CompleteOAuthRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"\xb2\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18^\x10\x01\x42\x13OAUTH_STATE_INVALIDB\rOAUTH_REFUSEDB\x12\x45MAIL_NOT_VERIFIEDB\x0cMFA_REQUIREDB\x14PROVIDER_UNAVAILABLE\x82\xd3\xe4\x93\x02\x44\"?/api/v1/collections/{collection}/auth/oauth/{provider}/callback:\x01*\x12\x99\x01\n\x0cGetOAuthLink\x12$.fastcms.auth.v1.GetOAuthLinkRequest\x1a\x1a.fastcms.auth.v1.OAuthLink\"G\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02;\x12\x39/api/v1/collections/{collection}/auth/me/oauth/{provider}\x12\xb9\x01\n\x0f\x44\x65leteOAuthLink\x12\'.fastcms.auth.v1.DeleteOAuthLinkRequest\x1a\x16.google.protobuf.Empty\"e\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x18\x08\xcc\x01\x42\x13LAST_SIGN_IN_METHOD\x82\xd3\xe4\x93\x02;*9/api/v1/collections/{collection}/auth/me/oauth/{provider}2\xa2\x06\n\x15OAuthProvidersService\x12\x9a\x01\n\x12ListOAuthProviders\x12*.fastcms.auth.v1.ListOAuthProvidersRequest\x1a+.fastcms.auth.v1.ListOAuthProvidersResponse\"+\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/admin/oauth-providers\x12\xaa\x01\n\x13\x43reateOAuthProvider\x12+.fastcms.auth.v1.CreateOAuthProviderRequest\x1a\x1e.fastcms.auth.v1.OAuthProvider\"F\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x14\x08\xc9\x01\x42\x0fPROVIDER_EXISTS\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/admin/oauth-providers:\x01*\x12\x8e\x01\n\x10GetOAuthProvider\x12(.fastcms.auth.v1.GetOAuthProviderRequest\x1a\x1e.fastcms.auth.v1.OAuthProvider\"0\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02$\x12\"/api/v1/admin/oauth-providers/{id}\x12\x97\x01\n\x13UpdateOAuthProvider\x12+.fastcms.auth.v1.UpdateOAuthProviderRequest\x1a\x1e.fastcms.auth.v1.OAuthProvider\"3\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\'2\"/api/v1/admin/oauth-providers/{id}:\x01*\x12\x93\x01\n\x13\x44\x65leteOAuthProvider\x12+.fastcms.auth.v1.DeleteOAuthProviderRequest\x1a\x16.google.protobuf.Empty\"7\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02$*\"/api/v1/admin/oauth-providers/{id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61stcms/auth/v1/oauth.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1a\x66\x61stcms/auth/v1/auth.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n\x17ListOAuthOptionsRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\"K\n\x18ListOAuthOptionsResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.fastcms.auth.v1.OAuthOption\"?\n\x0bOAuthOption\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"\x95\x01\n\x15\x41uthorizeOAuthRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12!\n\x0credirect_url\x18\x03 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\x80\x10\x12!\n\x06\x63ookie\x18\x04 \x01(\tB\x11\x9a\xb5\x18\r\x12\x06\x43ookie\x18\x80@8\x01\"B\n\x16\x41uthorizeOAuthResponse\x12\x19\n\x11\x61uthorization_url\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\"\xda\x01\n\x14\x43ompleteOAuthRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x1b\n\x04\x63ode\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1c\n\x05state\x18\x04 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80\x04\x38\x01\x12\x1f\n\x08mfa_code\x18\x05 \x01(\tB\x08\x9a\xb5\x18\x04\x18@8\x01H\x00\x88\x01\x01\x12!\n\x06\x63ookie\x18\x06 \x01(\tB\x11\x9a\xb5\x18\r\x12\x06\x43ookie\x18\x80@8\x01\x42\x0b\n\t_mfa_code\"M\n\x13GetOAuthLinkRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"P\n\x16\x44\x65leteOAuthLinkRequest\x12\x1c\n\ncollection\x18\x01 \x01(\tB\x08\x9a\xb5\x18\x04\x18?P\x01\x12\x18\n\x08provider\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\"y\n\tOAuthLink\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\x05\x65mail\x18\x03 \x01(\tH\x00\x88\x01\x01\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_email\"\x1b\n\x19ListOAuthProvidersRequest\"Z\n\x1aListOAuthProvidersResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.fastcms.auth.v1.OAuthProvider\x12\r\n\x05total\x18\x02 \x01(\x03\"\x96\x02\n\rOAuthProvider\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\tclient_id\x18\x05 \x01(\t\x12\x19\n\x11has_client_secret\x18\x06 \x01(\x08\x12\x13\n\x06issuer\x18\x07 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06scopes\x18\x08 \x03(\t\x12\x0f\n\x07\x65nabled\x18\t \x01(\x08\x12+\n\x07\x63reated\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07updated\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_issuer\"\xdf\x02\n\x1a\x43reateOAuthProviderRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x9a\xb5\x18\x02\x18?\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18\x64H\x00\x88\x01\x01\x12\x37\n\x04kind\x18\x03 \x01(\tB)\xe2\x41\x01\x02\x9a\xb5\x18!B\x06googleB\x06githubB\tmicrosoftB\x04oidc\x12\x1e\n\tclient_id\x18\x04 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\x80\x04\x12%\n\rclient_secret\x18\x05 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x01\x88\x01\x01\x12\x1c\n\x06issuer\x18\x06 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x10H\x02\x88\x01\x01\x12\x16\n\x06scopes\x18\x07 \x03(\tB\x06\x9a\xb5\x18\x02\x18 \x12\x14\n\x07\x65nabled\x18\x08 \x01(\x08H\x03\x88\x01\x01\x42\x0f\n\r_display_nameB\x10\n\x0e_client_secretB\t\n\x07_issuerB\n\n\x08_enabled\"%\n\x17GetOAuthProviderRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xd8\x02\n\x1aUpdateOAuthProviderRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18\x64H\x00\x88\x01\x01\x12\x1f\n\tclient_id\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x04H\x01\x88\x01\x01\x12%\n\rclient_secret\x18\x04 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x02\x88\x01\x01\x12\x1c\n\x06issuer\x18\x05 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x10H\x03\x88\x01\x01\x12\x16\n\x06scopes\x18\x06 \x03(\tB\x06\x9a\xb5\x18\x02\x18 \x12\x14\n\x07\x65nabled\x18\x07 \x01(\x08H\x04\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x0f\n\r_display_nameB\x0c\n\n_client_idB\x10\n\x0e_client_secretB\t\n\x07_issuerB\n\n\x08_enabled\"(\n\x1a\x44\x65leteOAuthProviderRequest\x12\n\n\x02id\x18\x01 \x01(\t2\x95\x08\n\x0cOAuthService\x12\xc0\x01\n\x10ListOAuthOptions\x12(.fastcms.auth.v1.ListOAuthOptionsRequest\x1a).fastcms.auth.v1.ListOAuthOptionsResponse\"W\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18\x10\x42\x0eOAUTH_DISABLED\x82\xd3\xe4\x93\x02\x37\x12\x35/api/v1/collections/{collection}/auth/oauth/providers\x12\xdd\x01\n\x0e\x41uthorizeOAuth\x12&.fastcms.auth.v1.AuthorizeOAuthRequest\x1a\'.fastcms.auth.v1.AuthorizeOAuthResponse\"z\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18(\x10\x01\x42\x0eOAUTH_DISABLEDB\x14PROVIDER_UNAVAILABLE\x82\xd3\xe4\x93\x02\x42\x12@/api/v1/collections/{collection}/auth/oauth/{provider}/authorize\x12\x89\x02\n\rCompleteOAuth\x12%.fastcms.auth.v1.CompleteOAuthRequest\x1a\x1c.fastcms.auth.v1.LoginAnswer\"\xb2\x01\x8a\xb5\x18\x02\x08\x01\x92\xb5\x18^\x10\x01\x42\x13OAUTH_STATE_INVALIDB\rOAUTH_REFUSEDB\x12\x45MAIL_NOT_VERIFIEDB\x0cMFA_REQUIREDB\x14PROVIDER_UNAVAILABLE\x82\xd3\xe4\x93\x02\x44\"?/api/v1/collections/{collection}/auth/oauth/{provider}/callback:\x01*\x12\x99\x01\n\x0cGetOAuthLink\x12$.fastcms.auth.v1.GetOAuthLinkRequest\x1a\x1a.fastcms.auth.v1.OAuthLink\"G\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02;\x12\x39/api/v1/collections/{collection}/auth/me/oauth/{provider}\x12\xb9\x01\n\x0f\x44\x65leteOAuthLink\x12\'.fastcms.auth.v1.DeleteOAuthLinkRequest\x1a\x16.google.protobuf.Empty\"e\x8a\xb5\x18\x04\x08\x03\x10\x01\x92\xb5\x18\x18\x08\xcc\x01\x42\x13LAST_SIGN_IN_METHOD\x82\xd3\xe4\x93\x02;*9/api/v1/collections/{collection}/auth/me/oauth/{provider}2\xa2\x06\n\x15OAuthProvidersService\x12\x9a\x01\n\x12ListOAuthProviders\x12*.fastcms.auth.v1.ListOAuthProvidersRequest\x1a+.fastcms.auth.v1.ListOAuthProvidersResponse\"+\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/admin/oauth-providers\x12\xaa\x01\n\x13\x43reateOAuthProvider\x12+.fastcms.auth.v1.CreateOAuthProviderRequest\x1a\x1e.fastcms.auth.v1.OAuthProvider\"F\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x14\x08\xc9\x01\x42\x0fPROVIDER_EXISTS\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/admin/oauth-providers:\x01*\x12\x8e\x01\n\x10GetOAuthProvider\x12(.fastcms.auth.v1.GetOAuthProviderRequest\x1a\x1e.fastcms.auth.v1.OAuthProvider\"0\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02$\x12\"/api/v1/admin/oauth-providers/{id}\x12\x97\x01\n\x13UpdateOAuthProvider\x12+.fastcms.auth.v1.UpdateOAuthProviderRequest\x1a\x1e.fastcms.auth.v1.OAuthProvider\"3\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\'2\"/api/v1/admin/oauth-providers/{id}:\x01*\x12\x93\x01\n\x13\x44\x65leteOAuthProvider\x12+.fastcms.auth.v1.DeleteOAuthProviderRequest\x1a\x16.google.protobuf.Empty\"7\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x03\x08\xcc\x01\x82\xd3\xe4\x93\x02$*\"/api/v1/admin/oauth-providers/{id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +39,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fastcms.auth.v1.oauth_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTOAUTHOPTIONSREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_LISTOAUTHOPTIONSREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_LISTOAUTHOPTIONSREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['provider']._loaded_options = None
   _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['provider']._serialized_options = b'\232\265\030\002\030?'
   _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['redirect_url']._loaded_options = None
@@ -49,7 +49,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['cookie']._loaded_options = None
   _globals['_AUTHORIZEOAUTHREQUEST'].fields_by_name['cookie']._serialized_options = b'\232\265\030\r\022\006Cookie\030\200@8\001'
   _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['provider']._loaded_options = None
   _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['provider']._serialized_options = b'\232\265\030\002\030?'
   _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['code']._loaded_options = None
@@ -61,11 +61,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['cookie']._loaded_options = None
   _globals['_COMPLETEOAUTHREQUEST'].fields_by_name['cookie']._serialized_options = b'\232\265\030\r\022\006Cookie\030\200@8\001'
   _globals['_GETOAUTHLINKREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_GETOAUTHLINKREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_GETOAUTHLINKREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_GETOAUTHLINKREQUEST'].fields_by_name['provider']._loaded_options = None
   _globals['_GETOAUTHLINKREQUEST'].fields_by_name['provider']._serialized_options = b'\232\265\030\002\030?'
   _globals['_DELETEOAUTHLINKREQUEST'].fields_by_name['collection']._loaded_options = None
-  _globals['_DELETEOAUTHLINKREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\002\030?'
+  _globals['_DELETEOAUTHLINKREQUEST'].fields_by_name['collection']._serialized_options = b'\232\265\030\004\030?P\001'
   _globals['_DELETEOAUTHLINKREQUEST'].fields_by_name['provider']._loaded_options = None
   _globals['_DELETEOAUTHLINKREQUEST'].fields_by_name['provider']._serialized_options = b'\232\265\030\002\030?'
   _globals['_CREATEOAUTHPROVIDERREQUEST'].fields_by_name['name']._loaded_options = None
@@ -113,39 +113,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OAUTHPROVIDERSSERVICE'].methods_by_name['DeleteOAuthProvider']._loaded_options = None
   _globals['_OAUTHPROVIDERSSERVICE'].methods_by_name['DeleteOAuthProvider']._serialized_options = b'\212\265\030\002\010\004\222\265\030\003\010\314\001\202\323\344\223\002$*\"/api/v1/admin/oauth-providers/{id}'
   _globals['_LISTOAUTHOPTIONSREQUEST']._serialized_start=268
-  _globals['_LISTOAUTHOPTIONSREQUEST']._serialized_end=321
-  _globals['_LISTOAUTHOPTIONSRESPONSE']._serialized_start=323
-  _globals['_LISTOAUTHOPTIONSRESPONSE']._serialized_end=398
-  _globals['_OAUTHOPTION']._serialized_start=400
-  _globals['_OAUTHOPTION']._serialized_end=463
-  _globals['_AUTHORIZEOAUTHREQUEST']._serialized_start=466
-  _globals['_AUTHORIZEOAUTHREQUEST']._serialized_end=613
-  _globals['_AUTHORIZEOAUTHRESPONSE']._serialized_start=615
-  _globals['_AUTHORIZEOAUTHRESPONSE']._serialized_end=681
-  _globals['_COMPLETEOAUTHREQUEST']._serialized_start=684
-  _globals['_COMPLETEOAUTHREQUEST']._serialized_end=900
-  _globals['_GETOAUTHLINKREQUEST']._serialized_start=902
-  _globals['_GETOAUTHLINKREQUEST']._serialized_end=977
-  _globals['_DELETEOAUTHLINKREQUEST']._serialized_start=979
-  _globals['_DELETEOAUTHLINKREQUEST']._serialized_end=1057
-  _globals['_OAUTHLINK']._serialized_start=1059
-  _globals['_OAUTHLINK']._serialized_end=1180
-  _globals['_LISTOAUTHPROVIDERSREQUEST']._serialized_start=1182
-  _globals['_LISTOAUTHPROVIDERSREQUEST']._serialized_end=1209
-  _globals['_LISTOAUTHPROVIDERSRESPONSE']._serialized_start=1211
-  _globals['_LISTOAUTHPROVIDERSRESPONSE']._serialized_end=1301
-  _globals['_OAUTHPROVIDER']._serialized_start=1304
-  _globals['_OAUTHPROVIDER']._serialized_end=1582
-  _globals['_CREATEOAUTHPROVIDERREQUEST']._serialized_start=1585
-  _globals['_CREATEOAUTHPROVIDERREQUEST']._serialized_end=1936
-  _globals['_GETOAUTHPROVIDERREQUEST']._serialized_start=1938
-  _globals['_GETOAUTHPROVIDERREQUEST']._serialized_end=1975
-  _globals['_UPDATEOAUTHPROVIDERREQUEST']._serialized_start=1978
-  _globals['_UPDATEOAUTHPROVIDERREQUEST']._serialized_end=2322
-  _globals['_DELETEOAUTHPROVIDERREQUEST']._serialized_start=2324
-  _globals['_DELETEOAUTHPROVIDERREQUEST']._serialized_end=2364
-  _globals['_OAUTHSERVICE']._serialized_start=2367
-  _globals['_OAUTHSERVICE']._serialized_end=3412
-  _globals['_OAUTHPROVIDERSSERVICE']._serialized_start=3415
-  _globals['_OAUTHPROVIDERSSERVICE']._serialized_end=4217
+  _globals['_LISTOAUTHOPTIONSREQUEST']._serialized_end=323
+  _globals['_LISTOAUTHOPTIONSRESPONSE']._serialized_start=325
+  _globals['_LISTOAUTHOPTIONSRESPONSE']._serialized_end=400
+  _globals['_OAUTHOPTION']._serialized_start=402
+  _globals['_OAUTHOPTION']._serialized_end=465
+  _globals['_AUTHORIZEOAUTHREQUEST']._serialized_start=468
+  _globals['_AUTHORIZEOAUTHREQUEST']._serialized_end=617
+  _globals['_AUTHORIZEOAUTHRESPONSE']._serialized_start=619
+  _globals['_AUTHORIZEOAUTHRESPONSE']._serialized_end=685
+  _globals['_COMPLETEOAUTHREQUEST']._serialized_start=688
+  _globals['_COMPLETEOAUTHREQUEST']._serialized_end=906
+  _globals['_GETOAUTHLINKREQUEST']._serialized_start=908
+  _globals['_GETOAUTHLINKREQUEST']._serialized_end=985
+  _globals['_DELETEOAUTHLINKREQUEST']._serialized_start=987
+  _globals['_DELETEOAUTHLINKREQUEST']._serialized_end=1067
+  _globals['_OAUTHLINK']._serialized_start=1069
+  _globals['_OAUTHLINK']._serialized_end=1190
+  _globals['_LISTOAUTHPROVIDERSREQUEST']._serialized_start=1192
+  _globals['_LISTOAUTHPROVIDERSREQUEST']._serialized_end=1219
+  _globals['_LISTOAUTHPROVIDERSRESPONSE']._serialized_start=1221
+  _globals['_LISTOAUTHPROVIDERSRESPONSE']._serialized_end=1311
+  _globals['_OAUTHPROVIDER']._serialized_start=1314
+  _globals['_OAUTHPROVIDER']._serialized_end=1592
+  _globals['_CREATEOAUTHPROVIDERREQUEST']._serialized_start=1595
+  _globals['_CREATEOAUTHPROVIDERREQUEST']._serialized_end=1946
+  _globals['_GETOAUTHPROVIDERREQUEST']._serialized_start=1948
+  _globals['_GETOAUTHPROVIDERREQUEST']._serialized_end=1985
+  _globals['_UPDATEOAUTHPROVIDERREQUEST']._serialized_start=1988
+  _globals['_UPDATEOAUTHPROVIDERREQUEST']._serialized_end=2332
+  _globals['_DELETEOAUTHPROVIDERREQUEST']._serialized_start=2334
+  _globals['_DELETEOAUTHPROVIDERREQUEST']._serialized_end=2374
+  _globals['_OAUTHSERVICE']._serialized_start=2377
+  _globals['_OAUTHSERVICE']._serialized_end=3422
+  _globals['_OAUTHPROVIDERSSERVICE']._serialized_start=3425
+  _globals['_OAUTHPROVIDERSSERVICE']._serialized_end=4227
 # @@protoc_insertion_point(module_scope)

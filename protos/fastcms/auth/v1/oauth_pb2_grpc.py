@@ -330,19 +330,22 @@ class OAuthProvidersServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateOAuthProvider(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Sets a provider up. Its secret is kept, and never shown.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOAuthProvider(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One provider.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOAuthProvider(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes what the body names; a secret of null takes the secret away.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -129,8 +129,11 @@ class OAuthProvidersServiceStub:
     ListOAuthProviders: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.ListOAuthProvidersRequest, _oauth_pb2.ListOAuthProvidersResponse]
     """All providers, by name."""
     CreateOAuthProvider: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.CreateOAuthProviderRequest, _oauth_pb2.OAuthProvider]
+    """Sets a provider up. Its secret is kept, and never shown."""
     GetOAuthProvider: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.GetOAuthProviderRequest, _oauth_pb2.OAuthProvider]
+    """One provider."""
     UpdateOAuthProvider: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.UpdateOAuthProviderRequest, _oauth_pb2.OAuthProvider]
+    """Changes what the body names; a secret of null takes the secret away."""
     DeleteOAuthProvider: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.DeleteOAuthProviderRequest, _empty_pb2.Empty]
     """Deletes a provider; nobody can sign in with it any more."""
 
@@ -142,8 +145,11 @@ class OAuthProvidersServiceAsyncStub(OAuthProvidersServiceStub):
     ListOAuthProviders: _aio.UnaryUnaryMultiCallable[_oauth_pb2.ListOAuthProvidersRequest, _oauth_pb2.ListOAuthProvidersResponse]  # type: ignore[assignment]
     """All providers, by name."""
     CreateOAuthProvider: _aio.UnaryUnaryMultiCallable[_oauth_pb2.CreateOAuthProviderRequest, _oauth_pb2.OAuthProvider]  # type: ignore[assignment]
+    """Sets a provider up. Its secret is kept, and never shown."""
     GetOAuthProvider: _aio.UnaryUnaryMultiCallable[_oauth_pb2.GetOAuthProviderRequest, _oauth_pb2.OAuthProvider]  # type: ignore[assignment]
+    """One provider."""
     UpdateOAuthProvider: _aio.UnaryUnaryMultiCallable[_oauth_pb2.UpdateOAuthProviderRequest, _oauth_pb2.OAuthProvider]  # type: ignore[assignment]
+    """Changes what the body names; a secret of null takes the secret away."""
     DeleteOAuthProvider: _aio.UnaryUnaryMultiCallable[_oauth_pb2.DeleteOAuthProviderRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a provider; nobody can sign in with it any more."""
 
@@ -163,21 +169,24 @@ class OAuthProvidersServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _oauth_pb2.CreateOAuthProviderRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_oauth_pb2.OAuthProvider, _abc.Awaitable[_oauth_pb2.OAuthProvider]]: ...
+    ) -> _typing.Union[_oauth_pb2.OAuthProvider, _abc.Awaitable[_oauth_pb2.OAuthProvider]]:
+        """Sets a provider up. Its secret is kept, and never shown."""
 
     @_abc_1.abstractmethod
     def GetOAuthProvider(
         self,
         request: _oauth_pb2.GetOAuthProviderRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_oauth_pb2.OAuthProvider, _abc.Awaitable[_oauth_pb2.OAuthProvider]]: ...
+    ) -> _typing.Union[_oauth_pb2.OAuthProvider, _abc.Awaitable[_oauth_pb2.OAuthProvider]]:
+        """One provider."""
 
     @_abc_1.abstractmethod
     def UpdateOAuthProvider(
         self,
         request: _oauth_pb2.UpdateOAuthProviderRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_oauth_pb2.OAuthProvider, _abc.Awaitable[_oauth_pb2.OAuthProvider]]: ...
+    ) -> _typing.Union[_oauth_pb2.OAuthProvider, _abc.Awaitable[_oauth_pb2.OAuthProvider]]:
+        """Changes what the body names; a secret of null takes the secret away."""
 
     @_abc_1.abstractmethod
     def DeleteOAuthProvider(

@@ -186,6 +186,7 @@ class Field(_message.Message):
     SECRET_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     json: _builtins.bool
     """A bytes field that holds JSON text: any JSON value in the body, kept as it was sent."""
     header: _builtins.str
@@ -201,6 +202,8 @@ class Field(_message.Message):
     """A secret: never logged, shown as a password in the API docs."""
     query: _builtins.bool
     """With a body of "*", the field may be given as a query parameter too. Not both. The field has to be optional."""
+    path: _builtins.bool
+    """Filled by the path of the routes that have it there, and by nothing else: neither body nor query."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values a string may have. Empty: any."""
@@ -217,10 +220,11 @@ class Field(_message.Message):
         secret: _builtins.bool = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
         query: _builtins.bool = ...,
+        path: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "header", b"header", "json", b"json", "max_length", b"max_length", "maximum", b"maximum", "minimum", b"minimum", "query", b"query", "schema", b"schema", "secret", b"secret", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "header", b"header", "json", b"json", "max_length", b"max_length", "maximum", b"maximum", "minimum", b"minimum", "path", b"path", "query", b"query", "schema", b"schema", "secret", b"secret", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
