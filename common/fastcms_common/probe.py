@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import sys
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import grpc
@@ -44,7 +45,7 @@ def _http_trouble(url: str) -> str | None:
 
 def _grpc_trouble(address: str, service: str) -> str | None:
     with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        stub = cast(Any, health_pb2_grpc.HealthStub(channel))
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
         except grpc.RpcError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from fastcms_common.settings import ProcessSettings, load
 
@@ -15,7 +15,7 @@ class Settings(ProcessSettings):
 
     password: SecretStr | None = None
     attempts: int = 3
-    intervals: dict[str, str] = {}
+    intervals: dict[str, str] = Field(default_factory=dict)
     key_file: Path | None = None
 
 
