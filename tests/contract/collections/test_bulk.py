@@ -12,6 +12,7 @@ from google.api.httpbody_pb2 import HttpBody
 from fastcms.collections.v1 import records_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, Malformed, NotFound
 from fastcms_common.ids import new_id
+from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import PARTIAL_INDEX
 from tests.storages import Storage
@@ -130,6 +131,7 @@ async def test_a_batch_has_an_end(many: Many) -> None:
     assert (await many.batch())["created"] == 0
 
 
+@on_one_engine
 @pytest.mark.parametrize("name", ["BatchCreateRecords", "UpsertRecords", "BulkUpdateRecords", "BulkDeleteRecords"])
 @pytest.mark.parametrize(
     "body", [{}, {"records": None}, {"records": {}}, {"record_ids": [1]}, {"record_ids": "x"}, {"more": 1}]
@@ -178,6 +180,7 @@ async def test_upsert_changes_what_is_there_and_creates_the_rest(many: Many) -> 
     assert await many.numbers() == [2, 7]
 
 
+@on_one_engine
 @pytest.mark.parametrize("id", [None, 1, "x", "\0", [], {"a": 1}, "a" * 10_000])
 async def test_an_upsert_of_what_is_no_id_is_refused_by_name(many: Many, id: Any) -> None:
     answer = await many.upsert({"id": id, "data": {"n": 1}}, {"data": {"n": 2}})

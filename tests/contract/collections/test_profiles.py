@@ -10,6 +10,7 @@ import pytest
 from fastcms.collections.v1 import profiles_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
+from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 
 FIELDS = ("company", {"name": "age", "type": "number", "min": 0.0}, {"name": "note", "type": "text", "hidden": True})
@@ -70,6 +71,7 @@ async def test_a_profile_is_made_once_and_read_by_its_owner(auth: AuthService) -
     assert list((await auth.call("FindProfiles", ids=[id, new_id()])).ids) == [id]
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("data", "fields"),
     [

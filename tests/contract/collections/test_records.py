@@ -9,6 +9,7 @@ import pytest
 
 from fastcms_common.errors import Conflict, Invalid, Malformed, NotFound, Stale
 from fastcms_common.ids import new_id
+from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import PARTIAL_INDEX, UNIQUE_ON_UPDATE
 from tests.storages import Storage
@@ -134,6 +135,7 @@ BAD_VALUES = [
 ]
 
 
+@on_one_engine
 @pytest.mark.parametrize(("field", "value"), BAD_VALUES)
 async def test_a_bad_value_is_refused_by_name(server: CollectionsServer, things: str, field: str, value: str) -> None:
     name = re.split(r"[.\[]", field)[0]
@@ -152,12 +154,14 @@ async def test_all_bad_fields_are_named_at_once(server: CollectionsServer, thing
     assert named == {"data.title", "data.n", "data.ok", "data.zzz", "id", "more"}
 
 
+@on_one_engine
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000])
 async def test_what_is_no_json_object_is_malformed(server: CollectionsServer, things: str, body: bytes) -> None:
     with pytest.raises(Malformed):
         await server.send(things, body)
 
 
+@on_one_engine
 @pytest.mark.parametrize("body", [b"{}", b'{"data": null}', b'{"data": []}'])
 async def test_data_has_to_be_an_object(server: CollectionsServer, things: str, body: bytes) -> None:
     with pytest.raises(Invalid) as refused:
@@ -205,6 +209,7 @@ async def test_steps_of_numbers_and_lists(server: CollectionsServer, things: str
     assert (await server.patch(things, id, {"tags-": ["x", "z"]}))["data"]["tags"] == ["y"]
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("data", "field"),
     [
@@ -264,6 +269,7 @@ async def test_a_deleted_record_is_gone(server: CollectionsServer, things: str) 
         await server.remove(things, record["id"])
 
 
+@on_one_engine
 @pytest.mark.parametrize("id", ["x", "../x", "$ne", '{"$gt": ""}', "' OR 1=1 --", "a" * 5000, "\u00e9", "%", "\x7f"])
 async def test_an_id_that_is_none_is_not_found(server: CollectionsServer, things: str, id: str) -> None:
     with pytest.raises(NotFound):
@@ -310,6 +316,7 @@ async def test_a_cursor_walks_everything_once_under_inserts(server: CollectionsS
     assert set(before) <= set(seen)
 
 
+@on_one_engine
 @pytest.mark.parametrize("cursor", ["x", "====", "bnVsbA", "W10", "é", "A" * 8000])
 async def test_a_cursor_that_is_none_is_refused(server: CollectionsServer, things: str, cursor: str) -> None:
     with pytest.raises(Invalid) as refused:
@@ -326,6 +333,7 @@ async def test_a_cursor_goes_with_its_own_order(server: CollectionsServer, thing
             await server.list(things, sort=other, cursor=cursor)
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     "sort", ["zzz", "title;drop", "title,title", "meta", "tags", "$natural", "data.n", "n desc", ",", "--n", "title'"]
 )

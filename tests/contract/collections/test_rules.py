@@ -10,6 +10,7 @@ import pytest
 from fastcms.collections.v1 import collections_pb2, profiles_pb2
 from fastcms_common.errors import Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
+from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD
 from tests.storages import Storage
@@ -269,6 +270,7 @@ async def typed(server: CollectionsServer) -> str:
     return made.id
 
 
+@on_one_engine
 @pytest.mark.parametrize(("rule", "message"), BAD_RULES)
 async def test_a_bad_rule_is_refused_with_its_place(
     server: CollectionsServer, typed: str, rule: str, message: str

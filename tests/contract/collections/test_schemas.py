@@ -10,6 +10,7 @@ import pytest
 from fastcms.collections.v1 import collections_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.storage import Table, open_store
+from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import COMPUTED_SORT
 from tests.storages import Storage
@@ -42,6 +43,7 @@ async def test_a_collection_reads_back_as_it_was_made(server: CollectionsServer)
     assert by_id == by_name == made
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     "name", ["Posts", "1posts", "", "a" * 64, "a-b", "a.b", "a$b", "name", "auth", "records", "a b", "_a", "é"]
 )
@@ -90,6 +92,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@on_one_engine
 @pytest.mark.parametrize(("field", "wrong"), BAD_FIELDS)
 async def test_a_bad_field_is_refused_by_name(server: CollectionsServer, field: dict[str, Any], wrong: str) -> None:
     with pytest.raises(Invalid) as refused:
@@ -104,6 +107,7 @@ async def test_all_mistakes_are_named_at_once(server: CollectionsServer) -> None
     assert named == {"name", "schema.fields[0].name", "schema.fields[1].values", "options.x"}
 
 
+@on_one_engine
 @pytest.mark.parametrize("name", ["email", "password", "verified", "role", "token", "email_visibility"])
 async def test_members_have_no_field_that_looks_like_the_systems(server: CollectionsServer, name: str) -> None:
     with pytest.raises(Invalid):
@@ -111,6 +115,7 @@ async def test_members_have_no_field_that_looks_like_the_systems(server: Collect
     await server.create("things", name)
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
