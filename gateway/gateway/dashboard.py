@@ -50,7 +50,7 @@ _LOGOUT: Final = "/api/v1/auth/logout"
 def add_dashboard(dispatcher: Dispatcher, app_url: str) -> None:
     """Adds the routes of the dashboard. `app_url` is where people find the gateway, should a proxy rename it."""
     assets = Assets()
-    for template in ("/admin", "/admin/{a}", "/admin/{a}/{b}", "/admin/{a}/{b}/{c}"):
+    for template in ("/admin", "/admin/", "/admin/{a}", "/admin/{a}/{b}", "/admin/{a}/{b}/{c}"):
         dispatcher.add("GET", PageEndpoint(template, assets))
     for template in ("/admin/assets/{version}/{a}", "/admin/assets/{version}/{a}/{b}"):
         dispatcher.add("GET", AssetEndpoint(template, assets))

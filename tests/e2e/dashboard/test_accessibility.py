@@ -1,0 +1,175 @@
+"""Every screen for everyone: axe-core, keyboards, narrow and wide windows, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.conftest import ADMIN_EMAIL
+from tests.e2e.dashboard.conftest import open_screen, picture
+from tests.suite import Suite
+
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
+SCREENS = {
+    "": "Overview",
+    "users": "Users",
+    "users/{user}": "Sam Sample",
+    "collections": "Collections",
+    "collections/shelves": "shelves",
+    "collections/shelves/rules": "shelves",
+    "collections/shelves/indexes": "shelves",
+    "collections/shelves/records": "shelves",
+    "collections/shelves/records?record=new": "shelves",
+    "collections/shelves/options": "shelves",
+    "audit": "Audit log",
+    "cron": "Cron jobs",
+    "cron/collect_metrics": "collect_metrics",
+    "ip-rules": "IP rules",
+    "settings/authentication": "Settings",
+    "settings/security": "Settings",
+    "settings/mail": "Settings",
+    "account": "My account",
+    "nowhere": "Nothing here",
+}
+
+
+@pytest.fixture(scope="module")
+def user_id(admin_client: httpx.Client) -> Iterator[str]:
+    """A user with a record and a rule around, so that no screen is empty."""
+    body: dict[str, Any] = {
+        "email": "sam.sample@example.com",
+        "password": "a stapler for the battery",
+        "name": "Sam Sample",
+    }
+    user = admin_client.post("/api/v1/admin/users", json=body).json()
+    fields = [{"name": "label", "type": "text", "required": True}, {"name": "full", "type": "bool"},
+              {"name": "kind", "type": "select", "values": ["oak", "pine"]},
+              {"name": "place", "type": "geopoint"}]  # fmt: skip
+    body = {"name": "shelves", "schema": {"fields": fields}, "list_rule": "full = false"}
+    shelves = admin_client.post("/api/v1/collections", json=body).json()
+    for number in range(3):
+        data = {"label": f"shelf {number}", "full": bool(number), "kind": "oak"}
+        admin_client.post("/api/v1/collections/shelves/records", json={"data": data})
+    rule = admin_client.post("/api/v1/admin/ip-rules", json={"cidr": "192.0.2.0/24", "rule_type": "block"}).json()
+    yield user["id"]
+    admin_client.delete(f"/api/v1/admin/ip-rules/{rule['id']}")
+    admin_client.delete(f"/api/v1/collections/{shelves['id']}")
+    admin_client.delete(f"/api/v1/admin/users/{user['id']}")
+
+
+def settle(page: Page) -> None:
+    """Waits until everything on the screen is loaded."""
+    expect(page.locator(".late, main [aria-busy=true]")).to_have_count(0)
+
+
+def findings(page: Page, *rules: str) -> list[str]:
+    """What axe-core finds serious or worse: rule, what it means, and the first place. Of all its rules or of some."""
+    page.evaluate(AXE)
+    options: dict[str, Any] = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+    result = page.evaluate("options => axe.run(document, options)", options)
+    return [
+        f"{one['id']}: {one['help']} ({len(one['nodes'])} times, first {one['nodes'][0]['html'][:200]})"
+        for one in result["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_screen(page: Page, user_id: str, scheme: Any):
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    found = {}
+    for path, title in SCREENS.items():
+        open_screen(page, path.format(user=user_id), title)
+        settle(page)
+        # Dark differs in colours only.
+        if bad := findings(page, *(["color-contrast"] if scheme == "dark" else [])):
+            found[path] = bad
+        picture(
+            page,
+            f"screen_{title}_{path.partition('/')[2].replace('/', '_').split('?')[0][:20]}_{scheme}".replace(" ", "_"),
+        )
+    assert found == {}
+
+
+def test_axe_finds_nothing_serious_at_the_entrance_and_in_dialogs(stranger: Page, page: Page, user_id: str):
+    stranger.goto("/admin")
+    expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert findings(stranger) == []
+    for path, title, button in (
+        ("users", "Users", "Add user"),
+        ("collections", "Collections", "New collection"),
+        ("ip-rules", "IP rules", "Add rule"),
+        (f"users/{user_id}", "Sam Sample", "Impersonate"),
+        (f"users/{user_id}", "Sam Sample", "Delete"),
+    ):
+        open_screen(page, path, title)
+        settle(page)
+        page.get_by_role("button", name=button).first.click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert findings(page) == [], button
+
+
+def test_no_screen_is_wider_than_its_window_whatever_its_width(page: Page, user_id: str):
+    for path, title in SCREENS.items():
+        open_screen(page, path.format(user=user_id), title)
+        settle(page)
+        for width, height in ((320, 640), (768, 1024), (3840, 2160)):
+            page.set_viewport_size({"width": width, "height": height})
+            excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert excess <= 0, f"{path} at {width} pixels"
+            if path in ("users", "collections/shelves/rules"):
+                picture(page, f"{path.rpartition('/')[2]}_at_{width}")
+
+
+def test_keys_alone_lead_everywhere(page: Page, user_id: str):
+    open_screen(page, "users", "Users", search="sam.sample")
+    settle(page)
+    expect(page.get_by_role("heading", name="Users")).to_be_focused()
+    page.get_by_label("Search").focus()
+    steps = 0
+    while not page.evaluate("document.activeElement.matches('td a')"):
+        page.keyboard.press("Tab")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none", page.evaluate("document.activeElement.outerHTML")
+        steps += 1
+        assert steps < 20
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Sam Sample")).to_be_focused()
+    button = page.get_by_role("button", name="Delete")
+    button.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(button).to_be_focused()
+
+
+def test_the_menu_of_a_narrow_window_opens_and_closes(page: Page):
+    page.set_viewport_size({"width": 360, "height": 700})
+    open_screen(page, "audit", "Audit log")
+    link = page.get_by_role("link", name="Users")
+    expect(link).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+    link.click()
+    expect(page.get_by_role("heading", name="Users")).to_be_visible()
+    expect(link).to_be_hidden()
+
+
+def test_the_dashboard_asks_nobody_but_its_own_gateway(browser: Browser, page: Page, suite: Suite):
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for path, title in (("", "Overview"), ("users", "Users"), ("settings", "Settings")):
+        open_screen(page, path, title)
+        settle(page)
+    assert asked
+    assert [url for url in asked if not url.startswith((suite.base_url, "data:"))] == []
+    expect(page.get_by_text(ADMIN_EMAIL).first).to_be_attached()

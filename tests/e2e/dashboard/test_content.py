@@ -1,0 +1,250 @@
+"""Collections and their records."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from tests.e2e.dashboard.conftest import open_screen, row, say_yes
+from tests.suite import wait_until
+
+NewCollection = Callable[..., dict[str, Any]]
+TITLE = {"name": "title", "type": "text", "required": True}
+
+
+def add_records(client: httpx.Client, collection: str, *records: dict[str, Any]) -> list[str]:
+    body = {"records": [{"data": data} for data in records]}
+    answer = client.post(f"/api/v1/collections/{collection}/records/batch", json=body)
+    assert answer.json()["failed"] == 0, answer.text
+    return [record["id"] for record in answer.json()["records"]]
+
+
+def test_a_collection_is_made_given_fields_and_deleted(page: Page, admin_client: httpx.Client):
+    open_screen(page, "collections", "Collections")
+    page.get_by_role("button", name="New collection").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("Not A Name")
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Name").fill("recipes")
+    dialog.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="recipes")).to_be_visible()
+
+    page.get_by_role("button", name="Add field").click()
+    page.get_by_label("Name", exact=True).fill("course")
+    page.get_by_label("Type").select_option("select")
+    page.get_by_label("Values").fill("starter\nmain\ndessert")
+    page.get_by_role("switch", name="Required").check()
+    page.get_by_role("button", name="Save schema").click()
+    expect(page.get_by_text("The schema is saved.")).to_be_visible()
+    (field,) = admin_client.get("/api/v1/collections/name/recipes").json()["schema"]["fields"]
+    assert (field["name"], field["type"], field["required"]) == ("course", "select", True)
+    assert field["values"] == ["starter", "main", "dessert"]
+
+    page.get_by_role("button", name="course").first.click()
+    page.get_by_label("Name", exact=True).fill("part")
+    page.get_by_role("button", name="Save schema").click()
+
+    def stored() -> dict[str, Any]:
+        first: dict[str, Any] = admin_client.get("/api/v1/collections/name/recipes").json()["schema"]["fields"][0]
+        return first
+
+    wait_until(lambda: stored()["name"] == "part", "the field is renamed")
+    assert stored()["id"] == field["id"]
+
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Save schema").click()
+    say_yes(page, "Remove")
+    expect(page.get_by_text("No fields yet")).to_be_visible()
+    page.get_by_role("link", name="Options").click()
+    page.get_by_role("button", name="Delete the collection").click()
+    say_yes(page, "Delete collection", typed="recipes")
+    expect(page.get_by_role("heading", name="Collections")).to_be_visible()
+    assert admin_client.get("/api/v1/collections/name/recipes").status_code == 404
+
+
+def test_rules_are_checked_while_they_are_typed_and_explained(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client
+):
+    new_collection("notes", [TITLE, {"name": "public", "type": "bool"}])
+    shown, hidden = add_records(admin_client, "notes", {"title": "a", "public": True}, {"title": "b", "public": False})
+    open_screen(page, "collections/notes/rules", "notes")
+    rule = page.get_by_role("region", name="List rule")
+    rule.get_by_label("List", exact=True).select_option("Whoever fits an expression")
+    expression = rule.get_by_label("List rule as an expression")
+    expression.fill("publik = true")
+    expect(rule.get_by_text("Unknown field 'publik'")).to_be_visible()
+    expect(expression).to_have_attribute("aria-invalid", "true")
+    expression.fill("public = true")
+    expect(rule.get_by_text("Good")).to_be_visible()
+    expect(rule.get_by_text("An index over public would serve it")).to_be_visible()
+
+    page.get_by_label("On the record with the id").fill(hidden)
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_text("They do not get it")).to_be_visible()
+    page.get_by_label("On the record with the id").fill(shown)
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_text("They get it")).to_be_visible()
+
+    page.get_by_role("button", name="Save rules").click()
+    expect(page.get_by_text("The rules are saved, and in force.")).to_be_visible()
+    listed = httpx.get(f"{admin_client.base_url}/api/v1/collections/notes/records", trust_env=False).json()
+    assert [record["id"] for record in listed["items"]] == [shown]
+
+    page.get_by_role("link", name="Indexes").click()
+    page.get_by_role("button", name="Add index").click()
+    page.get_by_label("Name").fill("by_public")
+    page.get_by_label("Fields").fill("public, created")
+    page.get_by_role("button", name="Save indexes").click()
+    expect(page.get_by_text("The indexes are saved.")).to_be_visible()
+    assert admin_client.get("/api/v1/collections/name/notes").json()["indexes"][0]["fields"] == ["public", "created"]
+
+
+def test_all_records_go_once_the_name_is_typed(page: Page, new_collection: NewCollection, admin_client: httpx.Client):
+    new_collection("logs", [TITLE])
+    add_records(admin_client, "logs", {"title": "a"}, {"title": "b"})
+    open_screen(page, "collections/logs/options", "logs")
+    page.get_by_role("button", name="Delete all records").click()
+    dialog = page.get_by_role("dialog")
+    yes = dialog.get_by_role("button", name="Delete all records")
+    expect(yes).to_be_disabled()
+    dialog.get_by_role("textbox").fill("log")
+    expect(yes).to_be_disabled()
+    expect(dialog).to_contain_text("This cannot be undone.")
+    say_yes(page, "Delete all records", typed="logs")
+    expect(page.get_by_text("2 records of logs are deleted.")).to_be_visible()
+    assert admin_client.get("/api/v1/collections/logs/records").json()["total"] == 0
+
+
+def test_records_are_filtered_sorted_and_walked_through(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client
+):
+    new_collection("things", [TITLE, {"name": "size", "type": "number"}])
+    add_records(admin_client, "things", *({"title": f"thing {number:03}", "size": number} for number in range(120)))
+    open_screen(page, "collections/things/records", "things")
+    expect(page.get_by_text("Total: 120 records")).to_be_visible()
+    page.get_by_role("button", name="title", exact=True).click()
+    expect(page.get_by_role("row").nth(1)).to_contain_text("thing 000")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("row").nth(1)).to_contain_text("thing 050")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("row").nth(1)).to_contain_text("thing 100")
+    expect(page.get_by_role("button", name="Next")).to_be_disabled()
+    page.get_by_role("button", name="Previous").click()
+    expect(page.get_by_role("row").nth(1)).to_contain_text("thing 050")
+    page.get_by_label("Filter").fill("size > 117 ||")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Filter").fill("size > 117")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Total: 2 records")).to_be_visible()
+
+
+def test_records_are_added_changed_in_place_and_deleted(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client
+):
+    new_collection("writers", [{"name": "name", "type": "text"}])
+    ada, _ = add_records(admin_client, "writers", {"name": "Ada"}, {"name": "Bob"})
+    fields = [TITLE, {"name": "writer", "type": "relation", "collection": "writers"}, {"name": "done", "type": "bool"},
+              {"name": "extra", "type": "json"}]  # fmt: skip
+    new_collection("books", fields)
+    open_screen(page, "collections/books/records", "books")
+    expect(page.get_by_text("No records yet")).to_be_visible()
+    page.get_by_role("button", name="New record").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("title").fill("Notes")
+    dialog.get_by_text("Choose from writers").click()
+    dialog.get_by_label("Search writers").fill("ad")
+    expect(dialog.get_by_role("button", name="Bob")).to_be_hidden()
+    dialog.get_by_role("button", name="Ada", exact=True).click()
+    dialog.get_by_label("extra").fill("{not json")
+    dialog.get_by_role("button", name="Add record").click()
+    expect(dialog.get_by_text("Is not JSON.")).to_be_visible()
+    dialog.get_by_label("extra").fill('{"pages": 66}')
+    dialog.get_by_role("button", name="Add record").click()
+    expect(row(page, "Notes")).to_contain_text("Ada")
+    (record,) = admin_client.get("/api/v1/collections/books/records").json()["items"]
+    assert record["data"] == {"title": "Notes", "writer": ada, "done": None, "extra": {"pages": 66}}
+
+    row(page, "Notes").get_by_role("button", name="Notes").click()
+    page.get_by_role("textbox", name="title").fill("Sketches")
+    page.keyboard.press("Enter")
+    expect(row(page, "Sketches")).to_be_visible()
+    row(page, "Sketches").get_by_role("button", name="change done").click()
+    page.get_by_role("combobox", name="done").select_option("true")
+    expect(row(page, "Sketches")).to_contain_text("yes")
+
+    row(page, "Sketches").get_by_role("button", name="Edit").click()
+    path = f"/api/v1/collections/books/records/{record['id']}"
+    admin_client.patch(path, json={"data": {"title": "Changed elsewhere"}})
+    dialog.get_by_label("title").fill("Too late")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody else has changed this record")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.reload()
+    row(page, "Changed elsewhere").get_by_role("button", name="Edit").click()
+    dialog.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog", name="Delete this record?").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No records yet")).to_be_visible()
+    assert admin_client.get(path).status_code == 404
+
+
+def test_records_go_out_and_come_in_as_files(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client, tmp_path: Path
+):
+    new_collection("cities", [TITLE])
+    add_records(admin_client, "cities", {"title": "Oslo"}, {"title": "Rome"})
+    open_screen(page, "collections/cities/records", "cities")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export NDJSON").click()
+    saved.value.save_as(tmp_path / "cities.ndjson")
+    titles = {json.loads(line)["data"]["title"] for line in (tmp_path / "cities.ndjson").read_text().splitlines()}
+    assert titles == {"Oslo", "Rome"}
+
+    (tmp_path / "more.ndjson").write_text('{"data": {"title": "Lima"}}\n{"data": {}}\n{"data": {"title": "Kyiv"}}\n')
+    page.get_by_role("button", name="Import").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("File").set_input_files(tmp_path / "more.ndjson")
+    dialog.get_by_role("button", name="Import").click()
+    expect(dialog.get_by_role("status")).to_contain_text(re.compile("2 added, 1 refused"))
+    expect(dialog.get_by_role("status")).to_contain_text("Line 2")
+    dialog.get_by_role("button", name="Close").last.click()
+    expect(page.get_by_text("Total: 4 records")).to_be_visible()
+
+
+HOSTILE = '<img src=x onerror="window.hacked = true"><script>window.hacked = true</script>'
+
+
+def test_script_in_text_is_shown_as_text(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client, new_user: Callable[..., dict[str, Any]]
+):
+    new_collection("hostile", [TITLE, {"name": "long", "type": "editor"}, {"name": "site", "type": "url"}])
+    (record,) = add_records(admin_client, "hostile", {"title": HOSTILE, "long": HOSTILE, "site": None})
+    person = new_user(name=HOSTILE)
+    rule = {"cidr": "198.51.100.0/24", "rule_type": "block", "reason": HOSTILE}
+    made = admin_client.post("/api/v1/admin/ip-rules", json=rule).json()
+    admin_client.post("/api/v1/auth/login", json={"email": "x@example.com", "password": "x"},
+                      headers={"User-Agent": HOSTILE})  # fmt: skip
+    places = [
+        ("collections/hostile/records", "hostile"),
+        (f"collections/hostile/records?record={record}", "hostile"),
+        ("users?search=img", "Users"),
+        (f"users/{person['id']}", HOSTILE),
+        ("ip-rules", "IP rules"),
+        ("audit", "Audit log"),
+    ]
+    for path, title in places:
+        open_screen(page, path, title)
+        expect(page.locator(".late, [aria-busy=true]")).to_have_count(0)
+        if path != "audit" and "record=" not in path:
+            expect(page.locator("main").get_by_text("<img src=x").first).to_be_visible()
+        assert page.evaluate("window.hacked") is None, path
+        assert page.locator("main img, dialog img, main script").count() == 0, path
+    admin_client.delete(f"/api/v1/admin/ip-rules/{made['id']}")

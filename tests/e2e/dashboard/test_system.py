@@ -1,0 +1,204 @@
+"""Settings, audit log, cron jobs, IP rules, overview."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from tests.e2e.dashboard.conftest import open_screen, row, say_yes
+from tests.suite import wait_until
+
+
+def test_a_settings_change_is_felt_by_the_api(page: Page, admin_client: httpx.Client):
+    open_screen(page, "settings/password", "Settings")
+    length = page.get_by_label("Shortest length")
+    save = page.get_by_role("button", name="Save changes")
+    expect(save).to_be_disabled()
+    length.fill("19")
+    page.get_by_role("switch", name="A digit").check()
+    expect(page.get_by_text("2 changes")).to_be_visible()
+    save.click()
+    expect(page.get_by_text("Saved. In force everywhere within a second.")).to_be_visible()
+    expect(save).to_be_disabled()
+
+    def told() -> list[str]:
+        body = {"email": "policy@example.com", "password": "eighteen letters.."}
+        answer = admin_client.post("/api/v1/admin/users", json=body).json()
+        return list(answer["detail"]) if isinstance(answer.get("detail"), list) else []
+
+    sentences = wait_until(told, "the policy is in force", within=3)
+    assert "Password must be at least 19 characters" in sentences
+    length.fill("1000")
+    save.click()
+    expect(page.get_by_role("alert").first).to_be_visible()
+    expect(length).to_have_attribute("aria-invalid", "true")
+    length.fill("8")
+    page.get_by_role("switch", name="A digit").uncheck()
+    save.click()
+    wait_until(
+        lambda: admin_client.get("/api/v1/settings/auth").json()["password_min_length"] == 8,
+        "the settings are as before",
+    )
+
+
+def test_every_tab_of_the_settings_opens(page: Page):
+    open_screen(page, "settings", "Settings")
+    for tab in ("Authentication methods", "Password policy", "Security", "Rate limits", "Mail", "General"):
+        page.get_by_role("link", name=tab).click()
+        expect(page.get_by_role("link", name=tab)).to_have_attribute("aria-current", "page")
+        expect(page.get_by_role("button", name="Save changes")).to_be_visible()
+
+
+def test_the_mail_server_is_kept_and_not_shown(page: Page, admin_client: httpx.Client):
+    open_screen(page, "settings/mail", "Settings")
+    page.get_by_label("Server", exact=True).fill("smtp://me:secret-word@mail.example.com:587")
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_text("Set here")).to_be_visible()
+    assert "secret-word" not in page.content()
+    assert page.get_by_label("Server", exact=True).input_value() == ""
+    page.get_by_role("button", name="Forget the server").click()
+    say_yes(page, "Forget")
+    expect(page.get_by_text("As the environment says", exact=True)).to_be_visible()
+    assert admin_client.get("/api/v1/settings/mail").json()["smtp_url_set"] is False
+
+
+def test_the_audit_log_filters_by_its_address(page: Page, admin_client: httpx.Client, tmp_path: Path):
+    for _ in range(2):
+        admin_client.post("/api/v1/auth/login", json={"email": "nobody.here@example.com", "password": "wrong"})
+
+    def failures() -> Any:
+        return admin_client.get("/api/v1/audit/failed-logins").json()
+
+    wait_until(failures, "the failed logins are in the log")
+    open_screen(page, "audit", "Audit log", event_action="login_failed", outcome="failure")
+    expect(page.get_by_label("Action")).to_have_value("login_failed")
+    expect(row(page, "nobody.here@example.com").first).to_contain_text("failure")
+    page.get_by_label("Outcome").select_option("success")
+    expect(page).to_have_url(re.compile("outcome=success"))
+    expect(page.get_by_text("No events")).to_be_visible()
+    page.get_by_role("link", name="Failed logins").click()
+    row(page, "nobody.here@example.com").first.get_by_role("button").click()
+    expect(page.get_by_role("dialog")).to_contain_text("127.0.0.1")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_text(re.compile(r"events, all whole$"))).to_be_visible()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export").click()
+    saved.value.save_as(tmp_path / "audit.ndjson")
+    lines = (tmp_path / "audit.ndjson").read_text().splitlines()
+    assert all("hash" in json.loads(line) for line in lines)
+    assert len(lines) > 2
+
+
+def test_a_cron_job_is_run_rescheduled_and_switched_off(page: Page, admin_client: httpx.Client):
+    open_screen(page, "cron", "Cron jobs")
+    row(page, "cleanup_expired_ip_rules").get_by_role("button", name="Run now").click()
+    expect(page.get_by_text("Task 'cleanup_expired_ip_rules' triggered successfully")).to_be_visible()
+    page.get_by_role("link", name="cleanup_expired_ip_rules").click()
+    expect(row(page, "manual").first).to_contain_text("succeeded", timeout=15_000)
+    page.get_by_label("Interval").fill("every day")
+    page.get_by_role("region", name="Schedule").get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Interval")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Interval").fill("12h")
+    page.get_by_role("region", name="Schedule").get_by_role("button", name="Save").click()
+    expect(page.get_by_text("cleanup_expired_ip_rules now runs at 12h.")).to_be_visible()
+    page.get_by_role("button", name="Disable").click()
+    say_yes(page, "Disable")
+    expect(page.get_by_text("disabled", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Enable").click()
+    expect(page.get_by_text("disabled", exact=True)).to_be_hidden()
+    admin_client.patch("/api/v1/admin/cron/cleanup_expired_ip_rules", json={"interval": "24h"})
+
+
+def test_an_ip_rule_is_made_and_removed_and_does_not_shut_out_its_maker(page: Page, admin_client: httpx.Client):
+    open_screen(page, "ip-rules", "IP rules")
+    page.get_by_role("button", name="Add rule").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Network").fill("not a network")
+    dialog.get_by_role("button", name="Add rule").click()
+    expect(dialog.get_by_label("Network")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Network").fill("203.0.113.0/24")
+    dialog.get_by_label("Reason").fill("Scraper")
+    dialog.get_by_role("button", name="Add rule").click()
+    expect(row(page, "203.0.113.0/24")).to_contain_text("Scraper")
+
+    page.get_by_role("button", name="Add rule").click()
+    dialog.get_by_label("Network").fill("127.0.0.0/8")
+    dialog.get_by_role("button", name="Add rule").click()
+    question = page.get_by_role("dialog", name="This shuts you out")
+    expect(question.get_by_role("button", name="Do it anyway")).to_be_disabled()
+    question.get_by_role("button", name="Cancel").click()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+    row(page, "203.0.113.0/24").get_by_role("button", name="Remove").click()
+    say_yes(page, "Remove")
+    expect(page.get_by_text("No rules", exact=True)).to_be_visible()
+    assert admin_client.get("/api/v1/admin/ip-rules").json()["total"] == 0
+
+
+def test_the_overview_shows_services_and_logins(page: Page):
+    open_screen(page, "", "Overview")
+    for service in ("redis", "auth-service", "collections-service", "admin-service", "scheduler-service"):
+        expect(page.get_by_text(f"{service} is well")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile(r"^\d+ logins, \d+ failed, \d+ accounts locked$"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile(r"^\d+ requests"))).to_be_visible()
+    page.get_by_role("link", name="Last week").click()
+    expect(page).to_have_url(re.compile("range=week"))
+    docs = page.get_by_role("link", name="API docs")
+    assert docs.get_attribute("href") == "/docs"
+
+
+def test_an_expired_access_token_is_renewed_unseen(page: Page):
+    open_screen(page, "users", "Users")
+    with page.expect_response(lambda answer: answer.url.endswith("/admin/session/refresh")) as refreshed:
+        # As when the token has run out: the gateway does not know it.
+        page.route(
+            "**/api/v1/admin/ip-rules*", once(lambda route: route.continue_(headers={"authorization": "Bearer x"}))
+        )
+        page.get_by_role("link", name="IP rules").click()
+    assert refreshed.value.status == 200
+    expect(page.get_by_text("No rules", exact=True)).to_be_visible()
+
+
+def once(handle: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A handler of routes that takes the first request only."""
+    taken = False
+
+    def handler(route: Any) -> None:
+        nonlocal taken
+        if taken:
+            route.continue_()
+        else:
+            taken = True
+            handle(route)
+
+    return handler
+
+
+def test_the_first_paint_comes_within_a_second(page: Page):
+    paints = []
+    for _ in range(3):
+        page.goto("/admin/users")
+        expect(page.get_by_role("heading", name="Users")).to_be_visible()
+        paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+    # The best of three: other processes of this machine want their turn as well.
+    assert min(paints) < 1000, paints
+
+
+def test_a_server_that_is_away_is_told_and_tried_again(page: Page):
+    open_screen(page, "users", "Users")
+    page.context.set_offline(True)
+    page.get_by_role("link", name="IP rules").click()
+    expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("No rules", exact=True)).to_be_visible()
