@@ -16,7 +16,7 @@ export function Settings({ item = "authentication" }) {
     <nav class="tabs" aria-label="Settings">
       ${Object.entries(SETTINGS).map(([key, { title }]) => html`<a key=${key} href=${link("settings", key)} aria-current=${key === item ? "page" : undefined}>${title}</a>`)}
     </nav>
-    ${section ? html`<${Section} key=${item} section=${section} />` : html`<${Empty} title="There are no such settings" />`}
+    ${section?.screen ? html`<${section.screen} />` : section ? html`<${Section} key=${item} section=${section} />` : html`<${Empty} title="There are no such settings" />`}
   `;
 }
 

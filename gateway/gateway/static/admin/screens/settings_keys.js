@@ -1,6 +1,7 @@
 // The settings by the tab that they are on: their names in the API, what they are called, a word on each, and bounds.
+import { OAuthProviders } from "./settings_oauth.js";
 
-/** {tab: {title, category, groups: [{title, about, keys: {key: [label, hint, min, max]}}]}} */
+/** {tab: {title, screen}} or {tab: {title, category, groups: [{title, about, keys: {key: [label, hint, min, max]}}]}} */
 export const SETTINGS = {
   authentication: {
     title: "Authentication methods",
@@ -75,6 +76,7 @@ export const SETTINGS = {
     ],
   },
   mail: { title: "Mail", category: "mail" },
+  oauth: { title: "OAuth providers", screen: OAuthProviders },
   general: {
     title: "General",
     category: "general",
