@@ -32,10 +32,13 @@ ADMIN = "0199e000-0000-7000-8000-000000000001"
 NEVER = dict.fromkeys(TASKS, "366d")
 TOKENS, IP_RULES = "cleanup_expired_tokens", "cleanup_expired_ip_rules"
 
+# Seconds; a machine that does much else takes long to start a process.
+PATIENCE = 45.0
+
 T = TypeVar("T")
 
 
-async def until(condition: Callable[[], Awaitable[T]], what: str, within: float = 20.0) -> T:
+async def until(condition: Callable[[], Awaitable[T]], what: str, within: float = PATIENCE) -> T:
     """Asks until the answer is true, and gives it. Raises AssertionError that says what was waited for."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + within
@@ -76,11 +79,14 @@ class Process:
             self.process.send_signal(number)
         return await asyncio.to_thread(self.process.wait, 20)
 
-    async def says(self, text: str, within: float = 20.0) -> None:
+    async def says(self, text: str, within: float = PATIENCE) -> None:
         async def said() -> bool:
             return text in self.log
 
-        await until(said, f"{self.name} logs {text!r}", within)
+        try:
+            await until(said, f"{self.name} logs {text!r}", within)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; exit code {self.process.poll()}; its log:\n{self.log}") from None
 
 
 class System:
@@ -126,6 +132,16 @@ class System:
             options["TASK_INTERVALS"] = orjson.dumps(NEVER | intervals).decode()
         process = self.start("service", "scheduler_service", **options)
         await process.says('"missing": []')
+
+        async def answers() -> bool:
+            # The channel looks for a service that was restarted after a moment only.
+            try:
+                await self.as_admin(self.scheduler.ListTasks, scheduler_pb2.ListTasksRequest())
+            except Unavailable:
+                return False
+            return True
+
+        await until(answers, "scheduler-service answers")
         return process
 
     def start_worker(self, role: str = "both", **options: Any) -> Process:
@@ -170,7 +186,7 @@ class System:
 
         await until(at_rest, f"{name} is not running")
 
-    async def finished(self, name: str, count: int = 1, within: float = 20.0) -> list[scheduler_pb2.TaskRun]:
+    async def finished(self, name: str, count: int = 1, within: float = PATIENCE) -> list[scheduler_pb2.TaskRun]:
         """The finished runs of a task, the oldest first, as soon as there are that many."""
 
         async def enough() -> list[scheduler_pb2.TaskRun]:

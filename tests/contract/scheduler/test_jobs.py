@@ -138,7 +138,8 @@ async def test_a_schedule_changes_at_run_time_and_survives_a_restart(system: Sys
     task = await update(system, TOKENS, interval="1s")
     assert (task.interval, task.enabled) == ("1s", True)
     runs = await system.finished(TOKENS, 2)
-    assert not any(run.made_up for run in runs)
+    # What passed before the change is not made up, only what passes while the worker is still starting.
+    assert all(run.missed < 60 for run in runs)
     task = await update(system, TOKENS, enabled=False)
     assert task.status in ("disabled", "running")
     assert not task.HasField("next_run")
