@@ -41,6 +41,11 @@ _KEEP: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable"
 _ASK_AGAIN: Final[Header] = (b"cache-control", b"no-cache")
 _DO_NOT_STORE: Final[Header] = (b"cache-control", b"no-store")
 
+_PAGES: Final = (
+    "/admin", "/admin/", "/admin/{a}", "/admin/{a}/{b}", "/admin/{a}/{b}/{c}",
+    # Where the links in mails lead, unless APP_URL names an application that has pages of its own for them.
+    "/reset-password", "/verify-email", "/confirm-email-change",
+)  # fmt: skip
 # The last part of a route here, and the route of auth-service that it stands for.
 _SIGN_INS: Final = {"login": "/api/v1/auth/login", "setup": "/api/v1/auth/register"}
 _REFRESH: Final = "/api/v1/auth/refresh"
@@ -50,7 +55,7 @@ _LOGOUT: Final = "/api/v1/auth/logout"
 def add_dashboard(dispatcher: Dispatcher, app_url: str) -> None:
     """Adds the routes of the dashboard. `app_url` is where people find the gateway, should a proxy rename it."""
     assets = Assets()
-    for template in ("/admin", "/admin/", "/admin/{a}", "/admin/{a}/{b}", "/admin/{a}/{b}/{c}"):
+    for template in _PAGES:
         dispatcher.add("GET", PageEndpoint(template, assets))
     for template in ("/admin/assets/{version}/{a}", "/admin/assets/{version}/{a}/{b}"):
         dispatcher.add("GET", AssetEndpoint(template, assets))
@@ -65,7 +70,7 @@ def add_dashboard(dispatcher: Dispatcher, app_url: str) -> None:
 
 
 class PageEndpoint:
-    """GET of any address of the dashboard: the page, which looks at the address itself."""
+    """GET of any address of the dashboard, or one that a mail names: the page, which looks at the address itself."""
 
     def __init__(self, template: str, assets: Assets) -> None:
         self.template = template

@@ -84,6 +84,7 @@ class watched:  # noqa: N801 - reads as a function
         self._complaints: list[str] = []
 
     def __enter__(self) -> Page:
+        self._page.set_default_timeout(15_000)
         self._page.on("pageerror", lambda error: self._complaints.append(str(error)))
         self._page.on("console", self._listen)
         return self._page

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import re
 from collections.abc import Callable
+from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pyotp
@@ -12,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
 from tests.e2e.dashboard.conftest import PASSWORD, open_screen, sign_in, watched
-from tests.suite import Suite
+from tests.suite import Suite, wait_until
 
 
 def test_the_first_visit_makes_the_first_admin(browser: Browser, new_suite: Callable[..., Suite]):
@@ -112,3 +117,37 @@ def test_a_user_who_is_no_admin_is_told_so(stranger: Page, new_user: Callable[..
     stranger.goto("/admin/users")
     sign_in(stranger, person["email"], PASSWORD)
     expect(stranger.get_by_text("The dashboard is for admins")).to_be_visible()
+
+
+def test_a_forgotten_password_is_set_anew_by_mail(
+    stranger: Page, suite: Suite, new_user: Callable[..., dict[str, Any]]
+):
+    person = new_user(role="admin")
+    stranger.goto("/admin")
+    stranger.get_by_role("button", name="Forgot the password?").click()
+    stranger.get_by_label("E-mail").fill(person["email"])
+    stranger.get_by_role("button", name="Send the link").click()
+    expect(stranger.get_by_role("status").first).not_to_be_empty()
+
+    def link() -> str:
+        mails = [parse(path) for path in (suite.data_dir / "outbox").glob("*.eml")]
+        text = next((mail.get_body(("plain",)).get_content() for mail in mails if mail["To"] == person["email"]), "")
+        found = re.search(r"https?://\S+/reset-password\?\S+", text)
+        return found[0] if found else ""
+
+    address = urlsplit(wait_until(link, "the mail is there"))
+    stranger.goto(f"{suite.base_url}{address.path}?{address.query}")
+    assert "token" not in stranger.url
+    stranger.get_by_label("New password").fill("12345")
+    stranger.get_by_role("button", name="Set the password").click()
+    expect(stranger.get_by_role("alert")).to_contain_text("Password must be at least 8 characters")
+    stranger.get_by_label("New password").fill("quite another stapler")
+    stranger.get_by_role("button", name="Set the password").click()
+    expect(stranger.get_by_text("The password is set.")).to_be_visible()
+    stranger.get_by_role("link", name="Go to the dashboard").click()
+    sign_in(stranger, person["email"], "quite another stapler")
+    expect(stranger.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def parse(path: Path) -> EmailMessage:
+    return email.message_from_bytes(path.read_bytes(), _class=EmailMessage, policy=email.policy.default)

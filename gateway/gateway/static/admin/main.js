@@ -15,6 +15,7 @@ import { Cron } from "./screens/cron.js";
 import { CronTask } from "./screens/cron_task.js";
 import { Entrance } from "./screens/entrance.js";
 import { IpRules } from "./screens/ip_rules.js";
+import { MailLink, mailLink } from "./screens/mail_links.js";
 import { Overview } from "./screens/overview.js";
 import { Settings } from "./screens/settings.js";
 import { User } from "./screens/user.js";
@@ -52,5 +53,5 @@ function NotAnAdmin() {
   return html`<${Head} title="Not for this account" /><${Empty} title="The dashboard is for admins">Sign out and come back as one.</${Empty}>`;
 }
 
-render(html`<${Dashboard} />`, document.getElementById("root"));
-resume();
+render(mailLink ? html`<${MailLink} />` : html`<${Dashboard} />`, document.getElementById("root"));
+if (!mailLink) resume();

@@ -9,6 +9,7 @@ import { Failed, Loading } from "../parts/states.js";
 export function Entrance() {
   const [setup, setSetup] = useState(null);
   const [error, setError] = useState(null);
+  const [forgotten, setForgotten] = useState(false);
   const ask = () => {
     setError(null);
     send("GET", "/api/v1/auth/setup").then(content).then(setSetup, setError);
@@ -17,13 +18,14 @@ export function Entrance() {
   let box = html`<${Loading} />`;
   if (error) box = html`<${Failed} error=${error} retry=${ask} />`;
   else if (setup?.needed) box = html`<${SetUp} tokenRequired=${setup.token_required} onTaken=${ask} />`;
-  else if (setup) box = html`<${SignIn} />`;
+  else if (setup && forgotten) box = html`<${Forgotten} onBack=${() => setForgotten(false)} />`;
+  else if (setup) box = html`<${SignIn} onForgotten=${() => setForgotten(true)} />`;
   return html`<main class="entrance">
     <div class="card"><p class="brand"><span aria-hidden="true">F</span>FastCMS</p>${box}</div>
   </main>`;
 }
 
-function SignIn() {
+function SignIn({ onForgotten }) {
   const [needsCode, setNeedsCode] = useState(false);
   const [lockedUntil, setLockedUntil] = useState(0);
   const form = useForm({ email: "", password: "", code: "" }, async ({ email, password, code }) => {
@@ -51,6 +53,25 @@ function SignIn() {
     html`<${Field} label="Code of your authenticator app" hint="Six digits, or one of your recovery codes." autocomplete="one-time-code"
       required value=${values.code} onChange=${set("code")} />`}
     <${Submit} busy=${form.busy}>Sign in</${Submit}>
+    <button type="button" class="quiet link" onClick=${onForgotten}>Forgot the password?</button>
+  </form>`;
+}
+
+/** Asks for a mail with a link. The answer is the same whether or not somebody has the address. */
+function Forgotten({ onBack }) {
+  const [sent, setSent] = useState(null);
+  const form = useForm({ email: "" }, async ({ email }) => {
+    setSent((await content(await send("POST", "/api/v1/auth/request-password-reset", { body: { email } }))).message);
+  });
+  useTitle("Forgot the password");
+  return html`<form onSubmit=${form.onSubmit}>
+    <h1>Forgot the password</h1>
+    <${FormProblem} problem=${form.problem} known=${["email"]} />
+    <p role="status">${sent}</p>
+    ${!sent &&
+    html`<${Field} label="E-mail" type="email" autocomplete="username" required hint="A link to set a new one is sent to it." value=${form.values.email} onChange=${form.set("email")} error=${form.errors.email} />
+      <${Submit} busy=${form.busy}>Send the link</${Submit}>`}
+    <button type="button" class="quiet link" onClick=${onBack}>Back to signing in</button>
   </form>`;
 }
 
