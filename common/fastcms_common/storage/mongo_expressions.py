@@ -22,7 +22,8 @@ def comparison(left: Field, op: Op, right: Field, some: bool, scalars: frozenset
     table = {fold: [{"$map": {"input": lefts, "as": "left", "in": row}}]}
     if some:
         return table
-    return {"$and": [{"$gt": [{"$size": lefts}, 0]}, {"$gt": [{"$size": rights}, 0]}, table]}
+    # The brackets are the list of arguments: an array as the only argument would be taken for it.
+    return {"$and": [{"$gt": [{"$size": [lefts]}, 0]}, {"$gt": [{"$size": [rights]}, 0]}, table]}
 
 
 def length_within(path: Path, first: int, last: int, scalars: frozenset[Path]) -> Expression:

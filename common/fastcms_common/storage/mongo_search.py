@@ -51,12 +51,13 @@ class Search:
             return []
         keys = full_sort(self.sort)
         if not all(path in self.rules.scalars for path, _ in keys):
-            cursor = await collection.aggregate(self._pipeline(where, limit))
+            cursor = await collection.aggregate(self._pipeline(where, limit), allowDiskUse=True)
             return await cursor.to_list()
         order = [(mongo_path(path), way) for path, way in keys]
         projection = None if self.fields is None else self._projection()
         condition = filter_of(where, self.rules.scalars)
-        return await collection.find(condition, projection, sort=order, skip=self.offset, limit=limit or 0).to_list()
+        found = collection.find(condition, projection, sort=order, skip=self.offset, limit=limit or 0)
+        return await found.allow_disk_use(True).to_list()
 
     def _pipeline(self, where: Query, limit: int | None) -> list[dict[str, Any]]:
         """MongoDB sorts an array by its least element and an object by its fields: where there may be such, the keys to

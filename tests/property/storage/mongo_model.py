@@ -183,6 +183,14 @@ def _type(value: Any) -> str:
     return kind(value)
 
 
+def _only(argument: Any) -> Any:
+    """The argument of an operator that takes one: a list around it is the list of arguments, never an array."""
+    if not isinstance(argument, list):
+        return argument
+    (single,) = argument
+    return single
+
+
 def _listed(value: Any) -> list[Any]:
     assert isinstance(value, list), "MongoDB refuses what is no array here"
     return value
@@ -191,20 +199,20 @@ def _listed(value: Any) -> list[Any]:
 _OPERATORS: dict[str, Any] = {
     "$and": lambda parts, run: all(truth(run(part)) for part in parts),
     "$or": lambda parts, run: any(truth(run(part)) for part in parts),
-    "$not": lambda parts, run: not truth(run(parts[0])),
+    "$not": lambda part, run: not truth(run(_only(part))),
     "$cond": lambda parts, run: run(parts[1]) if truth(run(parts[0])) else run(parts[2]),
     "$ifNull": lambda parts, run: next(
         (value for value in map(run, parts[:-1]) if kind(value) != "null"), run(parts[-1])
     ),
-    "$isArray": lambda parts, run: isinstance(run(parts[0]), list),
-    "$type": lambda part, run: _type(run(part)),
-    "$size": lambda part, run: len(_listed(run(part))),
+    "$isArray": lambda part, run: isinstance(run(_only(part)), list),
+    "$type": lambda part, run: _type(run(_only(part))),
+    "$size": lambda part, run: len(_listed(run(_only(part)))),
     "$in": lambda parts, run: any(compare(run(parts[0]), item) == 0 for item in _listed(run(parts[1]))),
     "$eq": lambda parts, run: compare(run(parts[0]), run(parts[1])) == 0,
     "$ne": lambda parts, run: compare(run(parts[0]), run(parts[1])) != 0,
     "$map": lambda given, run: [run(given["in"], **{given["as"]: item}) for item in _listed(run(given["input"]))],
-    "$anyElementTrue": lambda parts, run: any(map(truth, _listed(run(parts[0])))),
-    "$allElementsTrue": lambda parts, run: all(map(truth, _listed(run(parts[0])))),
+    "$anyElementTrue": lambda part, run: any(map(truth, _listed(run(_only(part))))),
+    "$allElementsTrue": lambda part, run: all(map(truth, _listed(run(_only(part))))),
     "$switch": _switch,
     **{
         name: lambda parts, run, holds=holds: holds(compare(run(parts[0]), run(parts[1])))
