@@ -1,4 +1,4 @@
-"""Coming in: the first admin, signing in with and without a second factor, a locked account, leaving."""
+"""Coming in: signing in with and without a second factor, a locked account, leaving."""
 
 from __future__ import annotations
 
@@ -13,32 +13,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pyotp
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
-from tests.e2e.dashboard.conftest import PASSWORD, open_screen, sign_in, watched
+from tests.e2e.dashboard.conftest import PASSWORD, open_screen, sign_in
 from tests.suite import Suite, wait_until
-
-
-def test_the_first_visit_makes_the_first_admin(browser: Browser, new_suite: Callable[..., Suite]):
-    fresh = new_suite(SETUP_TOKEN="let me in")
-    context = browser.new_context(base_url=fresh.base_url)
-    with watched(context.new_page(), "set_up") as page:
-        page.goto("/admin")
-        expect(page.get_by_role("heading", name="Welcome")).to_be_visible()
-        page.get_by_label("E-mail").fill("first@example.com")
-        page.get_by_label("Password", exact=True).fill("short")
-        page.get_by_label("Password again").fill("short")
-        page.get_by_label("Setup token").fill("let me in")
-        page.get_by_role("button", name="Create the first admin").click()
-        expect(page.get_by_role("alert")).to_contain_text("Password must be at least 8 characters")
-        page.get_by_label("Password", exact=True).fill(PASSWORD)
-        page.get_by_label("Password again").fill(PASSWORD)
-        page.get_by_role("button", name="Create the first admin").click()
-        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-        page.reload()
-        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    context.close()
 
 
 def test_a_wrong_password_is_told_and_a_right_one_comes_in(stranger: Page):
