@@ -11,7 +11,7 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from tests.unit.deploy.rendering import ROOT
-from tests.unit.deploy.suite_table import SETTINGS
+from tests.unit.deploy.suite_table import SETTINGS, STORING
 
 GUIDE = (ROOT / "deploy" / "README.md").read_text()
 NEEDED = "needed"
@@ -53,9 +53,7 @@ def test_every_metric_that_is_named_exists() -> None:
     sources = "".join(path.read_text() for path in ROOT.glob("*/*/**/*.py") if "tests" not in path.parts)
     exposed = set(re.findall(r'(?:Counter|Histogram|Gauge)\(\s*"(\w+)"', sources))
     named = {name.removesuffix("_total") for name in re.findall(r"`((?:fastcms|auth)_[a-z_]+)[`{]", GUIDE)}
-    named = {
-        name for name in named if name.removeprefix("fastcms_") not in ("auth", "collections", "admin", "scheduler")
-    }
+    databases = {f"fastcms_{name}" for name in STORING.values()}
 
     assert named - databases == exposed
 
