@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Each has a Redis, a MongoDB server and a suite of its own.
+TEST_PROCESSES ?= 2
 
 .PHONY: help run dev test lint proto bench profile lock
 .DEFAULT_GOAL := help
@@ -17,7 +19,7 @@ dev: ## Install what the targets below need, into the same .venv
 	@$(PYTHON) cli/environment.py dev
 
 test: dev ## Run every test; ARGS goes to pytest, as in ARGS='tests/unit -k rules'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 lint: dev ## Check style, types, the imports between services, and the protos
 	$(BIN)/ruff check
