@@ -103,7 +103,7 @@ class watched:  # noqa: N801 - reads as a function
 def picture(page: Page, name: str) -> None:
     """Keeps what the page looks like as an artefact of the run."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"{name}.png")
+    page.screenshot(path=PICTURES / f"{name.replace('/', '_').replace('?', '_')}.png")
 
 
 def sign_in(page: Page, email: str, password: str) -> None:

@@ -215,8 +215,17 @@ def test_records_go_out_and_come_in_as_files(
     dialog.get_by_role("button", name="Import").click()
     expect(dialog.get_by_role("status")).to_contain_text(re.compile("2 added, 1 refused"))
     expect(dialog.get_by_role("status")).to_contain_text("Line 2")
-    dialog.get_by_role("button", name="Close").last.click()
-    expect(page.get_by_text("Total: 4 records")).to_be_visible()
+    with page.expect_download() as saved:
+        dialog.get_by_role("button", name="Close").last.click()
+        expect(page.get_by_text("Total: 4 records")).to_be_visible()
+        page.get_by_role("button", name="Export CSV").click()
+    saved.value.save_as(tmp_path / "cities.csv")
+    assert len((tmp_path / "cities.csv").read_text().splitlines()) == 5
+    (tmp_path / "more.csv").write_text("title\nQuito\n")
+    page.get_by_role("button", name="Import").click()
+    dialog.get_by_label("File").set_input_files(tmp_path / "more.csv")
+    dialog.get_by_role("button", name="Import").click()
+    expect(dialog.get_by_role("status")).to_contain_text("1 added, 0 refused")
 
 
 HOSTILE = '<img src=x onerror="window.hacked = true"><script>window.hacked = true</script>'

@@ -140,6 +140,24 @@ def test_a_cron_job_is_run_rescheduled_and_switched_off(page: Page, admin_client
     admin_client.patch("/api/v1/admin/cron/cleanup_expired_ip_rules", json={"interval": "24h"})
 
 
+def test_a_job_is_added_and_deleted(page: Page, admin_client: httpx.Client):
+    open_screen(page, "cron", "Cron jobs")
+    page.get_by_role("button", name="Add job").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("ping_the_shop")
+    dialog.get_by_label("Address").fill("ftp://example.com/hook")
+    dialog.get_by_role("button", name="Add job").click()
+    expect(dialog.get_by_label("Address")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Address").fill("https://example.com/hook")
+    dialog.get_by_role("button", name="Add job").click()
+    expect(page.get_by_role("heading", name="ping_the_shop")).to_be_visible()
+    expect(page.get_by_text("GET https://example.com/hook")).to_be_visible()
+    page.get_by_role("button", name="Delete").click()
+    say_yes(page, "Delete", typed="ping_the_shop")
+    expect(page.get_by_role("heading", name="Cron jobs")).to_be_visible()
+    assert "ping_the_shop" not in admin_client.get("/api/v1/admin/cron").text
+
+
 def test_an_ip_rule_is_made_and_removed_and_does_not_shut_out_its_maker(page: Page, admin_client: httpx.Client):
     open_screen(page, "ip-rules", "IP rules")
     page.get_by_role("button", name="Add rule").click()
@@ -206,13 +224,19 @@ def once(handle: Callable[[Any], None]) -> Callable[[Any], None]:
     return handler
 
 
+# Milliseconds from the beginning of the load until there is something to see.
+FIRST_PAINT = """() => new Promise((resolve) => {
+  const tell = (list) => list.getEntriesByName("first-contentful-paint").map((entry) => resolve(entry.startTime));
+  new PerformanceObserver(tell).observe({ type: "paint", buffered: true });
+})"""
+
+
 def test_the_first_paint_comes_within_a_second(page: Page):
     paints = []
     for _ in range(3):
         page.goto("/admin/users")
         expect(page.get_by_role("heading", name="Users")).to_be_visible()
-        paint = page.wait_for_function("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
-        paints.append(paint.json_value())
+        paints.append(page.evaluate(FIRST_PAINT))
     # The best of three: other processes of this machine want their turn as well.
     assert min(paints) < 1000, paints
 

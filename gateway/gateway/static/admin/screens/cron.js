@@ -1,5 +1,5 @@
 // Jobs that run on a schedule.
-import { html, useEffect } from "../html.js";
+import { html, useEffect, useState } from "../html.js";
 import { call, useLoad } from "../parts/api.js";
 import { showDuration } from "../parts/format.js";
 import { Badge, Head, Time } from "../parts/marks.js";
@@ -7,11 +7,13 @@ import { go, link } from "../parts/router.js";
 import { Loaded } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { tell } from "../parts/toast.js";
+import { AddJob } from "./cron_dialog.js";
 
 const EVERY = 5000;
 
 export function Cron() {
   const tasks = useLoad((signal) => call("GET", "/admin/cron", { signal }), []);
+  const [adding, setAdding] = useState(false);
   usePolling(tasks.reload);
   const columns = [
     { name: "name", title: "Job", fit: "wide", cell: (task) => html`<a href=${link("cron", task.name)}><b>${task.name}</b></a><br /><small>${task.description}</small>` },
@@ -23,10 +25,13 @@ export function Cron() {
     { name: "actions", title: "Actions", cell: (task) => html`<button type="button" disabled=${task.status === "running"} onClick=${() => trigger(task, tasks.reload)}>Run now<span class="unseen"> ${task.name}</span></button>` },
   ];
   return html`
-    <${Head} title="Cron jobs" about="What runs on a schedule, and what became of it" />
+    <${Head} title="Cron jobs" about="What runs on a schedule, and what became of it">
+      <button type="button" class="primary" onClick=${() => setAdding(true)}>Add job</button>
+    </${Head}>
     <${Loaded} load=${{ ...tasks, loading: false }}>
       ${(list) => html`<${Table} caption="Cron jobs" columns=${columns} rows=${list.tasks} rowKey=${(task) => task.name} onRow=${(task) => go(link("cron", task.name))} />`}
     </${Loaded}>
+    ${adding && html`<${AddJob} onClose=${() => setAdding(false)} />`}
   `;
 }
 
