@@ -30,7 +30,9 @@ FLAGS = [
 PICTURES = Path(__file__).parents[3] / ".build" / "dashboard"
 PASSWORD = "a stapler for the battery"
 # What the browser itself says about an answer that is an error; every test that wants one looks at the page instead.
-EXPECTED = re.compile(r"Failed to load resource: (the server responded with a status of 4\d\d|net::ERR_INTERNET_DISC)")
+EXPECTED = re.compile(
+    r"Failed to load resource: (the server responded with a status of (4\d\d|503)|net::ERR_INTERNET_DISC)"
+)
 
 expect.set_options(timeout=10_000)
 

@@ -181,6 +181,7 @@ def test_records_are_added_changed_in_place_and_deleted(
     expect(row(page, "Sketches")).to_contain_text("yes")
 
     row(page, "Sketches").get_by_role("button", name="Edit").click()
+    expect(dialog.get_by_label("title")).to_have_value("Sketches")
     path = f"/api/v1/collections/books/records/{record['id']}"
     admin_client.patch(path, json={"data": {"title": "Changed elsewhere"}})
     dialog.get_by_label("title").fill("Too late")

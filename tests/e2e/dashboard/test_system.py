@@ -109,6 +109,10 @@ def test_the_audit_log_filters_by_its_address(page: Page, admin_client: httpx.Cl
     expect(page.get_by_role("dialog")).to_contain_text("127.0.0.1")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_label("Address").fill("203.0.113.77")
+    expect(page.get_by_text("No events")).to_be_visible()
+    page.get_by_role("link", name="Clear").click()
+    expect(page.get_by_label("Address")).to_have_value("")
 
     page.get_by_role("button", name="Verify").click()
     expect(page.get_by_text(re.compile(r"events, all whole$"))).to_be_visible()
@@ -195,6 +199,21 @@ def test_the_overview_shows_services_and_logins(page: Page):
     expect(page).to_have_url(re.compile("range=week"))
     docs = page.get_by_role("link", name="API docs")
     assert docs.get_attribute("href") == "/docs"
+
+
+def test_a_service_that_is_down_is_named(page: Page):
+    dependencies = [
+        {"name": "redis", "status": "ok", "error": None},
+        {"name": "auth-service", "status": "down", "error": "UNAVAILABLE"},
+    ]
+    body = json.dumps({"status": "unavailable", "dependencies": dependencies})
+    page.route("**/health/ready", lambda route: route.fulfill(status=503, content_type="application/json", body=body))
+    # What only auth-service knows is then not to be had either.
+    page.route("**/api/v1/admin/users*", lambda route: route.fulfill(status=503, body="{}"))
+    open_screen(page, "", "Overview")
+    expect(page.get_by_text("redis is well")).to_be_visible()
+    expect(page.get_by_text("auth-service is down")).to_be_visible()
+    expect(page.get_by_role("link", name="Users –")).to_be_visible()
 
 
 def test_an_expired_access_token_is_renewed_unseen(page: Page):

@@ -21,14 +21,14 @@ export function address(path, query) {
 }
 
 /** Sends a request and returns the Response. Throws Problem for anything but a success. */
-export async function send(method, path, { query, body, type, headers, token, signal } = {}) {
+export async function send(method, path, { query, body, type, headers, token, signal, keepalive } = {}) {
   const sent = { ...headers };
   if (token) sent.authorization = `Bearer ${token}`;
   if (body !== undefined) sent["content-type"] = type ?? "application/json";
   const content = body === undefined || type ? body : JSON.stringify(body);
   let answer;
   try {
-    answer = await fetch(address(path, query), { method, headers: sent, body: content, signal, cache: "no-store" });
+    answer = await fetch(address(path, query), { method, headers: sent, body: content, signal, keepalive, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, { detail: "The server cannot be reached. Check the connection and try again.", code: "OFFLINE" });

@@ -68,7 +68,8 @@ export function leave() {
 
 /** A new access token of one's own. Several callers share one request. */
 export function refresh() {
-  refreshing ??= send("POST", "/admin/session/refresh", { body: {} })
+  // Finished even if the page goes meanwhile: the old cookie would be taken for stolen later.
+  refreshing ??= send("POST", "/admin/session/refresh", { body: {}, keepalive: true })
     .then(content)
     .then((answer) => enter(answer, session.get().acting))
     .finally(() => (refreshing = null));

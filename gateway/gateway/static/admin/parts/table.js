@@ -1,5 +1,5 @@
 // Tables: columns that sort, rows that link, pages.
-import { html } from "../html.js";
+import { html, useEffect, useRef } from "../html.js";
 import { showNumber } from "./format.js";
 import { setQuery } from "./router.js";
 
@@ -64,13 +64,19 @@ export function Filter({ label, name, value, options }) {
   </label>`;
 }
 
-let waiting;
 /** A text filter in the address, taken over when typing pauses. */
-export function Search({ label, name, value, placeholder, type = "search" }) {
+export function Search({ label, name, value = "", placeholder, type = "search" }) {
+  const input = useRef(null);
+  const waiting = useRef(null);
+  useEffect(() => {
+    // What is being typed is newer than the address.
+    if (document.activeElement !== input.current) input.current.value = value;
+  }, [value]);
+  useEffect(() => () => clearTimeout(waiting.current), []);
   const onInput = (event) => {
-    clearTimeout(waiting);
+    clearTimeout(waiting.current);
     const text = event.target.value;
-    waiting = setTimeout(() => setQuery({ [name]: text }), 250);
+    waiting.current = setTimeout(() => setQuery({ [name]: text }), 250);
   };
-  return html`<label class="filter"><span>${label}</span><input type=${type} defaultValue=${value ?? ""} placeholder=${placeholder} onInput=${onInput} /></label>`;
+  return html`<label class="filter"><span>${label}</span><input ref=${input} type=${type} defaultValue=${value} placeholder=${placeholder} onInput=${onInput} /></label>`;
 }

@@ -3,7 +3,6 @@ import { html } from "../html.js";
 import { call, useLoad } from "../parts/api.js";
 import { Bars, Lines } from "../parts/chart.js";
 import { showBytes, showNumber } from "../parts/format.js";
-import { send } from "../parts/http.js";
 import { Head } from "../parts/marks.js";
 import { link } from "../parts/router.js";
 import { Loaded } from "../parts/states.js";
@@ -29,12 +28,12 @@ export function Overview({ query }) {
 
 function Health() {
   const health = useLoad(async (signal) => {
-    const ready = await send("GET", "/health/ready", { signal }).then((answer) => answer.json());
-    const [users, collections] = await Promise.all([
-      call("GET", "/admin/users", { query: { per_page: 1 }, signal }),
-      call("GET", "/collections", { query: { per_page: 1 }, signal }),
+    const [services, users, collections] = await Promise.all([
+      dependencies(signal),
+      count("/admin/users", signal),
+      count("/collections", signal),
     ]);
-    return { services: ready.dependencies, users: users.total, collections: collections.total };
+    return { services, users, collections };
   }, []);
   usePolling(health.reload);
   return html`<${Loaded} load=${{ ...health, loading: false }}>
@@ -43,11 +42,27 @@ function Health() {
         ${services.map((one) => html`<li key=${one.name} class="badge ${one.status === "ok" ? "good" : "bad"}"><span class=${one.status === "ok" ? "dot" : "dot bad"}></span>${one.name} ${one.status === "ok" ? "is well" : "is down"}</li>`)}
       </ul>
       <div class="tiles">
-        <a class="card tile" href=${link("users")}><small>Users</small><b>${showNumber(Number(users))}</b></a>
-        <a class="card tile" href=${link("collections")}><small>Collections</small><b>${showNumber(Number(collections))}</b></a>
+        <a class="card tile" href=${link("users")}><small>Users</small><b>${showNumber(users)}</b></a>
+        <a class="card tile" href=${link("collections")}><small>Collections</small><b>${showNumber(collections)}</b></a>
       </div>
     `}
   </${Loaded}>`;
+}
+
+/** How each service is. Told with a 503 where one is down. */
+async function dependencies(signal) {
+  const answer = await fetch("/health/ready", { signal, cache: "no-store" });
+  return (await answer.json()).dependencies;
+}
+
+/** How many there are; null while the service that knows is down. */
+async function count(path, signal) {
+  try {
+    return Number((await call("GET", path, { query: { per_page: 1 }, signal })).total);
+  } catch (problem) {
+    if (problem.status >= 500) return null;
+    throw problem;
+  }
 }
 
 /** Requests, errors and how long answers took, from what the scheduler collects each minute. */

@@ -30,6 +30,10 @@ export function RecordsOf({ collection, query, admin }) {
     },
     [collection.name, filter, sort, cursor],
   );
+  const recount = () => {
+    total.current = {};
+    records.reload();
+  };
   const columns = [
     {
       name: "id",
@@ -58,8 +62,8 @@ export function RecordsOf({ collection, query, admin }) {
     ${records.error && !broken && html`<${Failed} error=${records.error} retry=${records.reload} />`}
     ${!records.data && records.loading && html`<${Loading} />`}
     ${records.data && !records.error && html`<${Page} page=${records.data} total=${total.current.total} columns=${columns} sort=${sort} cursor=${cursor} filter=${filter} loading=${records.loading} />`}
-    ${record && html`<${RecordDialog} key=${record} collection=${collection} id=${record} onClose=${() => setQuery({ record: "", cursor })} onSaved=${records.reload} />`}
-    ${importing && html`<${ImportDialog} collection=${collection} onClose=${() => setImporting(false)} onDone=${() => { total.current = {}; records.reload(); }} />`}
+    ${record && html`<${RecordDialog} key=${record} collection=${collection} id=${record} onClose=${() => setQuery({ record: "", cursor })} onSaved=${recount} />`}
+    ${importing && html`<${ImportDialog} collection=${collection} onClose=${() => setImporting(false)} onDone=${recount} />`}
   `;
 }
 
