@@ -35,7 +35,7 @@ def test_users_are_found_filtered_and_opened(page: Page, new_user: NewUser):
     page.get_by_label("Status").select_option("Unverified")
     page.get_by_role("link", name="Rosalind Franklin").click()
     expect(page.get_by_role("heading", name="Rosalind Franklin")).to_be_visible()
-    expect(page.get_by_text("user_created")).to_be_visible()
+    expect(page.get_by_role("region", name="Audit").get_by_text("Created the user")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Search")).to_have_value("rosalind")
 

@@ -22,7 +22,7 @@ export function AuditTable({ events }) {
       cell: (event) => html`<button type="button" class="quiet link" onClick=${() => setOpen(event)}>${event.description}</button>`,
     },
     { name: "who", title: "Who", fit: "whole", cell: (event) => html`${event.user_email ?? "–"}${event.actor_id && html` <${Badge} tone="warn">impersonated</${Badge}>`}` },
-    { name: "action", title: "Action", optional: true, cell: (event) => html`<span class="mono">${event.event_type}.${event.event_action}</span>` },
+    { name: "action", title: "Action", roomy: true, cell: (event) => html`<span class="mono">${event.event_type}.${event.event_action}</span>` },
     { name: "ip", title: "Address", optional: true, fit: "whole", cell: (event) => event.ip_address ?? "–" },
     {
       name: "outcome",

@@ -5,7 +5,7 @@ import { Bars, Lines } from "../parts/chart.js";
 import { showBytes, showNumber } from "../parts/format.js";
 import { Head } from "../parts/marks.js";
 import { link } from "../parts/router.js";
-import { Loaded } from "../parts/states.js";
+import { Empty, Loaded } from "../parts/states.js";
 import { usePolling } from "./cron.js";
 
 // By its name in the address: minutes that one point stands for, how many points, what it is called.
@@ -86,7 +86,8 @@ function Traffic({ range }) {
           <${Tile} name="Failed (5xx)" value=${showNumber(server)} bad=${server > 0} />
           <${Tile} name="Memory of all processes" value=${showBytes(memory)} />
         </div>
-        <div class="cards">
+        ${!requests && html`<${Empty} title="No requests yet">They are counted once a minute.</${Empty}>`}
+        <div class="cards" hidden=${!requests}>
           <section class="card" aria-label="Requests">
             <h2>Requests</h2>
             <${Bars} parts=${[{ name: "failed", tone: "bad" }, { name: "refused", tone: "warn" }, { name: "answered", tone: "ok" }]}
