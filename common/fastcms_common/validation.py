@@ -45,6 +45,8 @@ def _field_checks(field: FieldDescriptor) -> list[_Check]:
         checks.append(_required(field.name, field.has_presence))
     if options.max_length:
         checks.append(_length(field.name, options.max_length, field.is_repeated))
+    if options.max_item_length:
+        checks.append(_item_length(field.name, options.max_item_length))
     if options.HasField("minimum") or options.HasField("maximum"):
         checks.append(_bounds(field, options))
     if options.values:
@@ -69,6 +71,15 @@ def _length(name: str, limit: int, repeated: bool) -> _Check:
     def check(message: Any, path: str, problems: list[FieldError]) -> None:
         if len(getattr(message, name)) > limit:
             problems.append(FieldError(path + name, f"Must have at most {limit} {noun}."))
+
+    return check
+
+
+def _item_length(name: str, limit: int) -> _Check:
+    def check(message: Any, path: str, problems: list[FieldError]) -> None:
+        for index, item in enumerate(getattr(message, name)):
+            if len(item) > limit:
+                problems.append(FieldError(f"{path}{name}[{index}]", f"Must have at most {limit} characters."))
 
     return check
 

@@ -116,8 +116,8 @@ class Schemas:
         if option.json:
             return self.named(option.schema, of_answer=of_answer) if option.schema else {}
         schema = _scalar(field)
-        if option.max_length and not field.is_repeated:
-            schema["maxLength"] = option.max_length
+        if option.max_item_length or (option.max_length and not field.is_repeated):
+            schema["maxLength"] = option.max_item_length or option.max_length
         if option.HasField("minimum"):
             schema["minimum"] = option.minimum
         if option.HasField("maximum"):

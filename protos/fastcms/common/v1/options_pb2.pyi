@@ -187,6 +187,7 @@ class Field(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    MAX_ITEM_LENGTH_FIELD_NUMBER: _builtins.int
     json: _builtins.bool
     """A bytes field that holds JSON text: any JSON value in the body, kept as it was sent."""
     header: _builtins.str
@@ -204,6 +205,8 @@ class Field(_message.Message):
     """With a body of "*", the field may be given as a query parameter too. Not both. The field has to be optional."""
     path: _builtins.bool
     """Filled by the path of the routes that have it there, and by nothing else: neither body nor query."""
+    max_item_length: _builtins.int
+    """Greatest length of each string of a repeated field, in code points."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The values a string may have. Empty: any."""
@@ -221,10 +224,11 @@ class Field(_message.Message):
         values: _abc.Iterable[_builtins.str] | None = ...,
         query: _builtins.bool = ...,
         path: _builtins.bool = ...,
+        max_item_length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "header", b"header", "json", b"json", "max_length", b"max_length", "maximum", b"maximum", "minimum", b"minimum", "path", b"path", "query", b"query", "schema", b"schema", "secret", b"secret", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "header", b"header", "json", b"json", "max_item_length", b"max_item_length", "max_length", b"max_length", "maximum", b"maximum", "minimum", b"minimum", "path", b"path", "query", b"query", "schema", b"schema", "secret", b"secret", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
