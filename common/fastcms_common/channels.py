@@ -131,9 +131,7 @@ class ServiceChannel:
         await self.raw.close()
 
 
-def open_channel(
-    target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True
-) -> grpc.aio.Channel:
+def open_channel(target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True) -> grpc.aio.Channel:
     """A channel to `target` (host:port) for generated stubs. `service_token` gives this service's own token.
 
     Calls without a deadline of their own end when the current call does. Streams have none: they end when they end.

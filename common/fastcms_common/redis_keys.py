@@ -8,8 +8,8 @@ from __future__ import annotations
 
 # Sessions. Written by auth-service alone; every process reads them.
 #   session:{sid}          hash; TTL: the session's absolute end
-#   session-events:{sid}   list of what became of its refresh tokens, the newest first; TTL: the longest life of a session
-#                          and 30 days
+#   session-events:{sid}   list of what became of its refresh tokens, the newest first; TTL: the longest life of a
+#                          session and 30 days
 #   sessions:{user id}     sorted set of the user's session ids by start; TTL: that of the longest session
 #   session-revoked        pub/sub channel; a message is the id of a session that has ended
 SESSION_REVOKED = "session-revoked"

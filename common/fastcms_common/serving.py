@@ -26,6 +26,7 @@ from prometheus_client import Counter, Histogram
 from fastcms.common.v1.options_pb2 import Access
 from fastcms_common import context
 from fastcms_common.access import Authenticator, access_of
+from fastcms_common.cancelling import end
 from fastcms_common.channels import OPTIONS
 from fastcms_common.context import RequestContext
 from fastcms_common.errors import DomainError, Unavailable
@@ -122,16 +123,6 @@ async def serve(
         await server.stop(settings.drain_seconds)
         await end(tasks)
         log.info("stopped", service=name)
-
-
-async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancels until all have ended: before Python 3.12 `asyncio.wait_for`, which redis-py waits with, loses a
-    cancellation that comes together with what it waits for (python/cpython#86296)."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.2)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

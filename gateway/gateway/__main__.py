@@ -16,10 +16,11 @@ from uvicorn.supervisors import Multiprocess
 from fastcms.auth.v1 import keys_pb2, keys_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
+from fastcms_common.cancelling import end
 from fastcms_common.channels import ServiceChannel
 from fastcms_common.live_settings import LiveSettings
 from fastcms_common.redis_connection import connect
-from fastcms_common.serving import READY, end
+from fastcms_common.serving import READY
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.settings import load
 from fastcms_common.tokens import TokenVerifier

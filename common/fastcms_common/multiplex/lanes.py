@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from fastcms_common.cancelling import end
 from fastcms_common.multiplex import frames
 from fastcms_common.multiplex.calls import MadeCall
 from fastcms_common.multiplex.streams import Stream
@@ -69,11 +70,8 @@ class Lanes:
         """Ends the streams; the calls on them fail."""
         self._closed = True
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-        for task in self._retiring:
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+            await end([self._following])
+        await end(self._retiring)
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
     async def _follow_addresses(self) -> None:
@@ -111,16 +109,13 @@ class _Lane:
     async def retire(self) -> None:
         """Takes no more calls, and closes once those that are in flight have been answered."""
         try:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, *self._running, return_exceptions=True)
+            await end([self._opening])
+            await asyncio.gather(*self._running, return_exceptions=True)
         finally:
             await self.close()
 
     async def close(self) -> None:
-        tasks = (self._opening, *self._running)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([self._opening, *self._running])
         await self._channel.close()
 
     async def _keep_open(self) -> None:
