@@ -110,6 +110,9 @@ def main() -> None:
     parser.add_argument("--only", choices=("worker", "beat"), help="be one of the two (or WORKER_ROLE=worker, beat)")
     only = parser.parse_args().only
     settings = load(WorkerSettings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until worker or beat take over, nothing has begun that would have to be finished.
+        signal.signal(number, lambda *_: os._exit(os.EX_OK))
     role = only or settings.worker_role
     logs.configure(settings, f"scheduler-{role if role != 'both' else 'worker'}")
     _calm_libraries()
