@@ -16,6 +16,7 @@ from uvicorn.supervisors import Multiprocess
 from fastcms.auth.v1 import keys_pb2, keys_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
+from fastcms_common.audit import AuditLog
 from fastcms_common.cancelling import end
 from fastcms_common.channels import ServiceChannel
 from fastcms_common.live_settings import LiveSettings
@@ -92,6 +93,7 @@ def application() -> Edge:
         lifespan=lifespan,
         admit=ip_rules.admit,
         limits=limits,
+        audit=AuditLog(redis),
     )
 
 
@@ -105,6 +107,7 @@ def build(
     lifespan: Lifespan,
     admit: Admit,
     limits: RateLimits | None = None,
+    audit: AuditLog | None = None,
 ) -> Edge:
     """The gateway for `routes`, with a channel for each of their proto packages."""
     dispatcher = compile_endpoints(
@@ -114,6 +117,7 @@ def build(
         body_limit=settings.max_body_bytes,
         seconds=settings.call_seconds,
         limits=limits,
+        audit=audit,
     )
     dispatcher.add("GET", AliveEndpoint())
     dispatcher.add("GET", ReadyEndpoint(checks))

@@ -8,6 +8,7 @@ from typing import Protocol
 import grpc.aio
 
 from fastcms_common.access import Authenticator
+from fastcms_common.audit import AuditLog
 from gateway.answers import Answer, StreamedAnswer
 from gateway.endpoints import UnaryEndpoint
 from gateway.problems import not_allowed
@@ -71,9 +72,10 @@ def compile_endpoints(
     body_limit: int,
     seconds: float,
     limits: RateLimits | None = None,
+    audit: AuditLog | None = None,
 ) -> Dispatcher:
     """A dispatcher for `routes`. `channels` by proto package; `body_limit` in bytes; `seconds` that a call may take;
-    without `limits` nothing is counted."""
+    without `limits` nothing is counted, without `audit` nothing written down."""
     dispatcher = Dispatcher()
     for route in routes:
         channel = channels[route.rpc.containing_service.file.package]
@@ -85,5 +87,6 @@ def compile_endpoints(
         else:
             endpoint = UnaryEndpoint(route, channel, authenticator, body_limit, seconds)
         endpoint.limits = limits
+        endpoint.audit = audit
         dispatcher.add(route.method, endpoint)
     return dispatcher

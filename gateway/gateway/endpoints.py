@@ -16,8 +16,9 @@ from google.protobuf import message_factory
 
 from fastcms.common.v1.options_pb2 import Access, Rest
 from fastcms_common.access import Authenticator
+from fastcms_common.audit import AuditLog
 from fastcms_common.channels import metadata_of
-from fastcms_common.context import Caller, RequestContext
+from fastcms_common.context import Caller, RequestContext, bind
 from fastcms_common.errors import Denied, DomainError, Unauthenticated, Unavailable
 from fastcms_common.wire import error_of_call
 from gateway import fields
@@ -48,6 +49,8 @@ class RpcEndpoint:
 
     limits: RateLimits | None = None
     """What calls are counted by; None: nothing is."""
+    audit: AuditLog | None = None
+    """Where it is written who acts as someone else; None: nowhere."""
 
     def __init__(self, route: Route, authenticator: Authenticator, body_limit: int) -> None:
         self.template = route.template
@@ -75,9 +78,22 @@ class RpcEndpoint:
         await self._count(request, caller)
         agent = request.header(b"user-agent")
         context = RequestContext(
-            request_id=request.id, client_ip=request.client, user_agent=agent[:512] if agent else None
+            request_id=request.id, client_ip=request.client, user_agent=agent[:512] if agent else None, caller=caller
         )
+        if caller is not None and caller.actor_id is not None:
+            await self._write_down(request, context)
         return metadata_of(context, token)
+
+    async def _write_down(self, request: Request, context: RequestContext) -> None:
+        """Everything that is done as someone else is in the audit log before it is done. Raises Unavailable."""
+        if self.audit is not None:
+            with bind(context):
+                await self.audit.record(
+                    "admin",
+                    "impersonated_request",
+                    description=f"{request.method} {self.template} while impersonating",
+                    details={"method": request.method, "path": request.path, "rpc": self._route.rpc.full_name},
+                )
 
     async def _count(self, request: Request, caller: Caller | None) -> None:
         """Counts the call against its limits. Raises Exhausted."""

@@ -47,6 +47,24 @@ def test_the_seeds_impersonation(proxied: Suite, root: Client, ada: Client):
     assert root.delete("/api/v1/admin/impersonate").json() == {"ended": False}
 
 
+def test_whatever_is_done_as_someone_else_is_written_down_with_both_ids(proxied: Suite, root: Client, ada: Client):
+    token = str(impersonate(root, ada.id)["access_token"])
+    with Client(proxied).with_token(token) as acting:
+        request_id = acting.get("/api/v1/auth/me").headers["x-request-id"]
+        acting.delete("/api/v1/admin/impersonate")
+
+    def written() -> list[dict[str, object]]:
+        events = root.get("/api/v1/audit", params={"event_action": "impersonated_request", "limit": 1000}).json()[
+            "items"
+        ]
+        return [event for event in events if event["request_id"] == request_id]
+
+    (event,) = wait_until(written, "the request is in the log")
+    me = root.get("/api/v1/auth/me").json()
+    assert (event["user_id"], event["actor_id"]) == (ada.id, me["id"])
+    assert event["details"] == {"method": "GET", "path": "/api/v1/auth/me", "rpc": "fastcms.auth.v1.AuthService.GetMe"}
+
+
 def test_the_example_of_fastify_xadmin(proxied: Suite, root: Client, ada: Client):
     started = root.post(f"/api/admin/users/{ada.id}/impersonate").json()
     assert started.keys() == {"token", "userId", "expiresAt"}
