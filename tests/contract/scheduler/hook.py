@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import dataclass, field
 from typing import Self
@@ -38,10 +39,21 @@ class Hook:
         self._server.close()
         for connection in self._connections:
             connection.close()
+            with contextlib.suppress(ConnectionError):
+                await connection.wait_closed()
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
+        try:
+            await self._answer(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            # The client went away: what it has sent so far is in `requests`.
+            self._connections.discard(writer)
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
@@ -54,8 +66,4 @@ class Hook:
         location = f"location: {self.location}\r\n" if self.location else ""
         head_out = f"HTTP/1.1 {status} X\r\ncontent-length: {self.size}\r\nconnection: close\r\n{location}\r\n"
         writer.write(head_out.encode() + b"x" * self.size)
-        try:
-            await writer.drain()
-        except ConnectionError:
-            self._connections.discard(writer)
-        writer.close()
+        await writer.drain()
