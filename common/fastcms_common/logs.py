@@ -6,11 +6,13 @@ import logging
 import sys
 from typing import Any, cast
 
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
-
 from fastcms_common.context import current
 from fastcms_common.settings import ProcessSettings
+from fastcms_common.without_rich import without_rich
+
+with without_rich():
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 # Keys that never reach a log, whatever the code that logs them believes.
 _SECRET = frozenset({"password", "new_password", "current_password", "token", "access_token", "refresh_token", "code",
