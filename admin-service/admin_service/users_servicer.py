@@ -89,6 +89,18 @@ class UsersServicer(users_pb2_grpc.UsersServiceServicer):
         message = identities_pb2.EnableIdentityRequest(id=request.user_id)
         return managed_user(await self._identities.EnableIdentity(message))
 
+    async def ListUserSessions(
+        self, request: users_pb2.ListUserSessionsRequest, _: Context
+    ) -> users_pb2.ListUserSessionsResponse:
+        message = identities_pb2.ListIdentitySessionsRequest(id=request.user_id)
+        found = await self._identities.ListIdentitySessions(message)
+        return users_pb2.ListUserSessionsResponse(sessions=found.sessions)
+
+    async def RevokeUserSession(self, request: users_pb2.RevokeUserSessionRequest, _: Context) -> Empty:
+        message = identities_pb2.RevokeIdentitySessionRequest(id=request.user_id, session_id=request.session_id)
+        await self._identities.RevokeIdentitySession(message)
+        return Empty()
+
     async def RevokeUserSessions(
         self, request: users_pb2.RevokeUserSessionsRequest, _: Context
     ) -> users_pb2.RevokeUserSessionsResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
@@ -59,40 +58,39 @@ from fastcms.auth.v1.oauth_pb2_grpc import (
 )
 from fastcms.auth.v1.settings_pb2_grpc import add_SettingsServiceServicer_to_server
 from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceStub
-from fastcms_common import live_settings, logs
-from fastcms_common.access import Authenticator
-from fastcms_common.audit import AuditLog
-from fastcms_common.channels import open_channel
-from fastcms_common.errors import Conflict, Invalid, Unavailable
-from fastcms_common.redis_connection import connect
+from fastcms_common import live_settings
+from fastcms_common.errors import Conflict, Invalid
+from fastcms_common.process import Process, start, until_available
 from fastcms_common.sealing import Sealer
-from fastcms_common.service_tokens import read_key
-from fastcms_common.serving import AddToServer, run, serve
-from fastcms_common.sessions import SessionGuard
-from fastcms_common.settings import load, stop
-from fastcms_common.storage import Store, open_store
-from fastcms_common.tokens import TokenVerifier
+from fastcms_common.service_tokens import service_key
+from fastcms_common.serving import AddToServer
+from fastcms_common.settings import stop
+from fastcms_common.storage import Store
 
 NAME = "auth-service"
-_RETRY_SECONDS = 0.5
-
-log = logs.get_logger(__name__)
 
 
 class Service:
-    """Everything that this process consists of, put together."""
+    """Everything of this process's own, put together."""
 
     def __init__(
-        self, settings: Settings, service_key: bytes, master_key: MasterKey, transport: Transport, storage: Store
+        self,
+        process: Process,
+        settings: Settings,
+        service_key: bytes,
+        master_key: MasterKey,
+        transport: Transport,
+        storage: Store,
     ) -> None:
+        self.process = process
         self.settings = settings
         self.service_key = service_key
         self.master_key = master_key
-        self.redis = connect(settings.redis_url)
+        self.redis, self.audit = process.redis, process.audit
         self.http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+        process.closing.push_async_callback(self.http.aclose)
         self.store, self.oauth_store = AuthStore(storage), OAuthStore(storage)
         self.live = LiveSettings(first_values(settings))
-        self.audit = AuditLog(self.redis)
         self._tokens_and_sessions()
         self._accounts()
         self._mail(transport)
@@ -103,10 +101,10 @@ class Service:
         settings = self.settings
         self.keys = SigningKeys(self.store, self.master_key)
         self.tokens = AccessTokens(self.keys, settings.token_issuer, self.service_key)
-        self.verifier, self.guard = TokenVerifier(self.keys.key_set, settings.token_issuer), SessionGuard(self.redis)
         refresh_tokens = RefreshTokens(self.master_key.derive("refresh-tokens"))
         self.sessions = Sessions(self.redis, refresh_tokens, timedelta(days=settings.session_absolute_days))
         self.passwords = Passwords(settings.password_threads, settings.password_queue)
+        self.process.closing.callback(self.passwords.close)
         self.lockouts = Lockouts(self.redis, self.live)
 
     def _accounts(self) -> None:
@@ -114,8 +112,7 @@ class Service:
             return self.tokens.own(NAME)
 
         settings, store, live, audit = self.settings, self.store, self.live, self.audit
-        self.collections = open_channel(settings.collections_service, own_token, multiplex=settings.rpc_multiplex)
-        stub = ProfilesServiceStub(self.collections)
+        stub = ProfilesServiceStub(self.process.channel(settings.collections_service, own_token))
         self.realms, self.profiles = Realms(stub), Profiles(stub)
         self.people = People(store, self.realms, self.profiles)
         setup_token = settings.setup_token.get_secret_value() if settings.setup_token else None
@@ -129,6 +126,7 @@ class Service:
     def _mail(self, transport: Transport) -> None:
         store, audit = self.store, self.audit
         self.mail_settings = MailSettings(transport, Sealer(self.service_key))
+        self.followed = live_settings.LiveSettings(self.redis, {"mail": self.mail_settings.change})
         self.mails = Mails(store, self.master_key, self.mail_settings.send, sender_of(self.settings), audit)
         tokens, codes = MailTokens(store), OneTimeCodes(self.redis, self.master_key.derive("one-time-codes"))
         self.requests = MailRequests(self.redis, store, tokens, codes, self.mails, self.settings.app_url)
@@ -147,8 +145,10 @@ class Service:
         )
 
     def _administration(self) -> None:
-        redis, store, live, audit = self.redis, self.store, self.live, self.audit
-        self.impersonations = Impersonations(store, self.sessions, self.tokens, self.verifier, self.guard, audit)
+        process, redis, store, live, audit = self.process, self.redis, self.store, self.live, self.audit
+        self.impersonations = Impersonations(
+            store, self.sessions, self.tokens, process.verifier, process.sessions, audit
+        )
         self.identities = Identities(store, self.realms, self.lockouts, audit)
         self.administration = Administration(
             store,
@@ -199,55 +199,37 @@ class Service:
             (add_MfaServiceServicer_to_server, MfaServicer(realms, people, self.factors, sign_in)),
             (add_OAuthServiceServicer_to_server, oauth),
             (add_OAuthProvidersServiceServicer_to_server, OAuthProvidersServicer(self.providers)),
-            (add_SettingsServiceServicer_to_server, SettingsServicer(self.settings_changes)),
+            (add_SettingsServiceServicer_to_server, SettingsServicer(self.settings_changes, self.mails, self.followed)),
             (add_KeysServiceServicer_to_server, KeysServicer(self.keys, self.tokens, jobs)),
         ]
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the server."""
         return [
-            self.guard.watch(),
             self.keys.reload_forever(),
             self.requests.serve_forever(),
             self.reconciliation.serve_forever(),
             self.settings_changes.watch(),
             self.mails.send_forever(),
-            live_settings.LiveSettings(self.redis, {"mail": self.mail_settings.change}).watch(),
+            self.followed.watch(),
         ]
-
-    async def redis_answers(self) -> None:
-        """Raises where Redis does not answer."""
-        await self.redis.ping()
-
-    async def close(self) -> None:
-        """Lets go of everything."""
-        self.passwords.close()
-        await self.collections.close()
-        await self.http.aclose()
-        await self.store.close()
-        await self.redis.aclose()
 
 
 async def main(settings: Settings) -> None:
+    key = service_key(settings)
     try:
-        service_key = read_key(settings.service_key_file)
         master_key = MasterKey(read_master_key(settings.master_key_file))
         transport = _transport(settings)
     except (OSError, ValueError) as error:
-        stop(f"SERVICE_KEY_FILE, MASTER_KEY_FILE, SMTP_URL: {error}")
-    service = Service(settings, service_key, master_key, transport, await open_store(settings.storage_url, "auth"))
-    try:
-        await _prepare(service)
-        await serve(
-            settings,
-            NAME,
-            service.servicers(),
-            Authenticator(service.verifier, service.guard),
-            ready={"redis": service.redis_answers, "storage": service.store.ping, "keys": service.keys.ready},
-            background=service.background(),
-        )
-    finally:
-        await service.close()
+        stop(f"MASTER_KEY_FILE, SMTP_URL: {error}")
+
+    async def key_set() -> bytes:
+        return await service.keys.key_set()
+
+    async with Process(settings, NAME, key_set) as process:
+        service = Service(process, settings, key, master_key, transport, await process.storage("auth"))
+        await until_available(lambda: _prepare(service))
+        await process.serve(service.servicers(), background=service.background())
 
 
 def _transport(settings: Settings) -> Transport:
@@ -257,27 +239,20 @@ def _transport(settings: Settings) -> Transport:
 
 
 async def _prepare(service: Service) -> None:
-    """Tables, keys, and the first admin; waits for storage and Redis as long as it takes."""
+    """Tables, keys, and the first admin. Raises Unavailable while storage or Redis is away."""
     email, password = service.settings.admin_email, service.settings.admin_password
-    while True:
-        try:
-            await service.store.prepare()
-            await service.oauth_store.prepare()
-            await service.keys.load()
-            await service.settings_changes.read()
-            if email is not None and password is not None:
-                await service.accounts.ensure_first_admin(email, password.get_secret_value())
-            return
-        except Unavailable as error:
-            log.warning("waiting", error=error.detail)
-            await asyncio.sleep(_RETRY_SECONDS)
-        except Invalid as error:
-            stop(f"ADMIN_EMAIL, ADMIN_PASSWORD: {'; '.join(f'{one.field}: {one.message}' for one in error.fields)}")
-        except (Conflict, ValueError) as error:
-            stop(f"MASTER_KEY_FILE, ADMIN_EMAIL: {error}")
+    try:
+        await service.store.prepare()
+        await service.oauth_store.prepare()
+        await service.keys.load()
+        await service.settings_changes.read()
+        if email is not None and password is not None:
+            await service.accounts.ensure_first_admin(email, password.get_secret_value())
+    except Invalid as error:
+        stop(f"ADMIN_EMAIL, ADMIN_PASSWORD: {'; '.join(f'{one.field}: {one.message}' for one in error.fields)}")
+    except (Conflict, ValueError) as error:
+        stop(f"MASTER_KEY_FILE, ADMIN_EMAIL: {error}")
 
 
 if __name__ == "__main__":
-    process_settings = load(Settings)
-    logs.configure(process_settings, NAME)
-    run(main(process_settings))
+    start(NAME, Settings, main)

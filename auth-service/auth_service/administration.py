@@ -18,7 +18,7 @@ from auth_service.impersonations import Impersonations
 from auth_service.members import Members
 from auth_service.models import Identity, Role
 from auth_service.realms import BUILT_IN, Realm, Realms
-from auth_service.sessions import Sessions
+from auth_service.sessions import Session, Sessions, no_session
 from auth_service.store import AuthStore
 from fastcms_common import times
 from fastcms_common.audit import AuditLog
@@ -152,6 +152,25 @@ class Administration:
         ended = await self._sessions.end_all(identity.id)
         await self._note("sessions_revoked", identity, f"Ended all sessions of {identity.email}", {"revoked": ended})
         return ended
+
+    async def sessions(self, identity_id: str) -> list[Session]:
+        """The sessions of an account, the newest first. Those in which an admin acts as it have their own place."""
+        identity = (await self._identities.get(identity_id)).identity
+        # Addresses and devices of those above are not for everyone to see.
+        _check_rank(_admin(), identity, own=True)
+        return [one for one in await self._sessions.of_user(identity.id) if one.actor_id is None]
+
+    async def revoke_session(self, identity_id: str, session_id: str) -> None:
+        """Ends one session of an account. NotFound (SESSION_NOT_FOUND)."""
+        identity = (await self._identities.get(identity_id)).identity
+        _check_rank(_admin(), identity, own=True)
+        session = await self._sessions.get(session_id)
+        impersonates = session is not None and session.actor_id is not None
+        if impersonates or not await self._sessions.end(session_id, identity.id):
+            raise no_session()
+        await self._note(
+            "session_revoked", identity, f"Ended a session of {identity.email}", {"session_id": session_id}
+        )
 
     async def realm(self, collection: str) -> Realm:
         """The realm that admins call by this name: `users`, or an auth collection."""

@@ -17,6 +17,7 @@ from auth_service.jobs import Jobs
 from auth_service.keys import SigningKeys
 from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc, keys_pb2, keys_pb2_grpc
 from fastcms_common import times
+from fastcms_common.context import current
 from fastcms_common.errors import FieldError, Invalid
 
 DEFAULT_PAGE = 20
@@ -127,6 +128,18 @@ class IdentitiesServicer(identities_pb2_grpc.IdentitiesServiceServicer):
         self, request: identities_pb2.EnableIdentityRequest, context: Any
     ) -> identities_pb2.Identity:
         return messages.identity(await self._administration.enable(request.id))
+
+    async def ListIdentitySessions(
+        self, request: identities_pb2.ListIdentitySessionsRequest, context: Any
+    ) -> identities_pb2.ListIdentitySessionsResponse:
+        found = await self._administration.sessions(request.id)
+        caller = current().caller
+        own = caller.session_id if caller is not None else None
+        return identities_pb2.ListIdentitySessionsResponse(sessions=[messages.session(one, own) for one in found])
+
+    async def RevokeIdentitySession(self, request: identities_pb2.RevokeIdentitySessionRequest, context: Any) -> Empty:
+        await self._administration.revoke_session(request.id, request.session_id)
+        return Empty()
 
     async def RevokeIdentitySessions(
         self, request: identities_pb2.RevokeIdentitySessionsRequest, context: Any

@@ -22,12 +22,12 @@ class MailSettings:
         self._transport = first
         self._sender: str | None = None
 
-    async def send(self, message: EmailMessage) -> None:
-        """Hands a message over by the transport in force. Raises MailNotTaken."""
+    async def send(self, message: EmailMessage) -> str:
+        """Hands a message over by the transport in force; what became of it. Raises MailNotTaken."""
         if self._sender is not None:
             del message["From"]
             message["From"] = self._sender
-        await self._transport(message)
+        return await self._transport(message)
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Puts new values of the category in force. What cannot be read leaves mail as it was."""

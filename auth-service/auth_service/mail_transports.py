@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,21 +15,28 @@ import aiosmtplib
 from fastcms_common import times
 from fastcms_common.logs import get_logger
 
-# Seconds for the whole conversation with the server.
-TIMEOUT = 10.0
+# Seconds that the server may take for each step of the conversation, and for all of it.
+STEP_TIMEOUT = 10.0
+TIMEOUT = 60.0
+# Code points of the server's words that are passed on.
+_MAX_WORDS = 500
 
 log = get_logger(__name__)
 
-Transport = Callable[[EmailMessage], Awaitable[None]]
-"""Hands a message over. Raises MailNotTaken where it could not be."""
+Transport = Callable[[EmailMessage], Awaitable[str]]
+"""Hands a message over; a sentence on what became of it. Raises MailNotTaken where it could not be."""
 
 
 class MailNotTaken(Exception):
-    """The mail has not been handed over. `forever`: and the server says that it never will take it."""
+    """The mail has not been handed over. `forever`: and the server says that it never will take it.
 
-    def __init__(self, reason: str, *, forever: bool = False) -> None:
+    `reason` is for the log. `words` are the server's own, which may quote the mail: they are for whoever has it sent.
+    """
+
+    def __init__(self, reason: str, *, forever: bool = False, words: str = "") -> None:
         super().__init__(reason)
         self.forever = forever
+        self.words = words or reason
 
 
 def smtp(url: str) -> Transport:
@@ -43,32 +51,66 @@ def smtp(url: str) -> Transport:
     # None lets the library use STARTTLS where the server has it.
     start_tls = {"auto": None, "required": True, "off": False}[starttls]
 
-    async def send(message: EmailMessage) -> None:
+    async def send(message: EmailMessage) -> str:
         try:
-            await aiosmtplib.send(
-                message,
-                hostname=parts.hostname,
-                port=parts.port or (465 if tls else 587),
-                username=unquote(parts.username) if parts.username else None,
-                password=unquote(parts.password) if parts.password else None,
-                use_tls=tls,
-                start_tls=False if tls else start_tls,
-                timeout=TIMEOUT,
-            )
+            async with asyncio.timeout(TIMEOUT):
+                _, answer = await aiosmtplib.send(
+                    message,
+                    hostname=parts.hostname,
+                    port=parts.port or (465 if tls else 587),
+                    username=unquote(parts.username) if parts.username else None,
+                    password=unquote(parts.password) if parts.password else None,
+                    use_tls=tls,
+                    start_tls=False if tls else start_tls,
+                    timeout=STEP_TIMEOUT,
+                )
         except aiosmtplib.SMTPRecipientsRefused as refused:
             codes = [one.code for one in refused.recipients]
-            raise MailNotTaken(f"recipient refused: {codes}", forever=all(code >= 500 for code in codes)) from refused
+            forever = all(code >= 500 for code in codes)
+            raise MailNotTaken(f"recipient refused: {codes}", forever=forever, words=_words(refused)) from refused
         except (aiosmtplib.SMTPException, OSError) as error:
-            # The server's words may quote the mail: only their kind is kept.
-            raise MailNotTaken(type(error).__name__) from error
+            # The server's words may quote the mail: the log has their kind only.
+            raise MailNotTaken(type(error).__name__, words=_words(error)) from error
+        return f"The mail server has taken the mail: {_printable(answer)}"
 
     return send
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, for the admin who set the server up: its own words where it speaks SMTP, and no others, so that
+    nobody reads what else may answer at an address."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        error = error.recipients[0]
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        # RFC 5321, 4.2.1: replies begin with 2 to 5. The library has codes of its own for what is no reply.
+        if 200 <= error.code < 600:
+            return f"{error.code} {_printable(error.message)}"
+        return "What answers there is no mail server."
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"The server's certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return "No encrypted connection could be made with the server."
+        if isinstance(cause, TimeoutError):
+            return "The server did not answer in time."
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"The server cannot be reached: {cause.strerror}"
+        cause = cause.__cause__
+    if isinstance(error, aiosmtplib.SMTPException) and not isinstance(error, ConnectionError):
+        # The library's own sentence on what the server does not offer.
+        return str(error)
+    return "The server ended the connection."
+
+
+def _printable(words: str) -> str:
+    return "".join(one if one.isprintable() else " " for one in words[:_MAX_WORDS])
 
 
 def outbox(folder: Path) -> Transport:
     """A transport into a folder, for a run without a mail server: one `.eml` each, named in the log."""
 
-    async def send(message: EmailMessage) -> None:
+    async def send(message: EmailMessage) -> str:
         stamp = times.now().strftime("%Y%m%dT%H%M%S.%fZ")
         path = folder / f"{stamp}-{message['X-FastCMS-Purpose']}.eml"
         try:
@@ -76,6 +118,7 @@ def outbox(folder: Path) -> Transport:
         except OSError as error:
             raise MailNotTaken(f"{path} cannot be written: {error.strerror}") from error
         log.info("mail written", path=str(path), to=message["To"], subject=message["Subject"])
+        return "No mail server is set: the mail was written into the outbox."
 
     return send
 

@@ -12,17 +12,18 @@ from typing import Any, Literal
 
 import jinja2
 
+from auth_service import addresses
 from auth_service.mail_transports import MailNotTaken, Transport
 from auth_service.master_key import MasterKey
 from auth_service.models import PendingMail
 from auth_service.store import AuthStore
 from fastcms_common import times
 from fastcms_common.audit import AuditLog
-from fastcms_common.errors import Unavailable
+from fastcms_common.errors import Conflict, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.logs import get_logger
 
-Purpose = Literal["password_reset", "verification", "email_change", "email_change_notice", "email_taken", "otp"]
+Purpose = Literal["password_reset", "verification", "email_change", "email_change_notice", "email_taken", "otp", "test"]
 SUBJECTS: dict[Purpose, str] = {
     "password_reset": "Reset your password",
     "verification": "Confirm your e-mail address",
@@ -30,6 +31,7 @@ SUBJECTS: dict[Purpose, str] = {
     "email_change_notice": "Your e-mail address is about to change",
     "email_taken": "Somebody wanted to use your e-mail address",
     "otp": "Your sign-in code",
+    "test": "A test of the mail settings",
 }
 # A try may take this long before another replica believes it has died.
 _LEASE = timedelta(minutes=2)
@@ -38,6 +40,8 @@ _WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 15, 30, 60, 1
 # Seconds after which the sender looks for mails that are due even if nobody has told it.
 _LOOK_EVERY = 20.0
 _AT_ONCE = 4
+# Seconds that somebody waits to hear how a test went: less than a call may take.
+_TEST_PATIENCE = 8.0
 
 log = get_logger(__name__)
 
@@ -70,6 +74,30 @@ class Mails:
         sealed = self._master_key.seal(bytes(message), f"mail:{mail_id}")
         await self._store.add_mail(PendingMail(id=mail_id, purpose=purpose, message=sealed, created=now, due=now))
         self._wake.set()
+
+    async def send_test(self, to: str) -> tuple[str, str]:
+        """Hands a mail over at once, whatever else waits; the address as it was read and a sentence on what became of
+        the mail. Invalid naming `to`, Conflict (MAIL_NOT_SENT) with the server's words."""
+        address = addresses.parse(to, "to")
+        problem = None
+        try:
+            async with asyncio.timeout(_TEST_PATIENCE):
+                sentence = await self._transport(self._message("test", address, {}))
+        except MailNotTaken as error:
+            problem = error.words
+        except TimeoutError:
+            problem = "The server did not answer in time."
+        await self._audit.record(
+            "system",
+            "mail_tested",
+            description="Tried the mail settings",
+            details={"to": address},
+            outcome="success" if problem is None else "error",
+            error_message=problem,
+        )
+        if problem is not None:
+            raise Conflict(f"The mail was not sent. {problem}", reason="MAIL_NOT_SENT")
+        return address, sentence
 
     async def send_forever(self) -> None:
         """Hands mails over as they come, until cancelled."""

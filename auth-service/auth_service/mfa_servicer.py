@@ -8,6 +8,7 @@ import msgspec
 from google.protobuf.empty_pb2 import Empty
 
 from auth_service.auth_settings import AuthSettings
+from auth_service.mails import Mails
 from auth_service.models import Identity
 from auth_service.people import People
 from auth_service.realms import Realms
@@ -16,6 +17,7 @@ from auth_service.settings_changes import SettingsChanges
 from auth_service.sign_in import SignIn
 from fastcms.auth.v1 import mfa_pb2, mfa_pb2_grpc, settings_pb2, settings_pb2_grpc
 from fastcms_common.errors import Conflict, FieldError, Invalid
+from fastcms_common.live_settings import LiveSettings
 
 
 class MfaServicer(mfa_pb2_grpc.MfaServiceServicer):
@@ -69,10 +71,12 @@ class MfaServicer(mfa_pb2_grpc.MfaServiceServicer):
 
 
 class SettingsServicer(settings_pb2_grpc.SettingsServiceServicer):
-    """The settings of category auth."""
+    """The settings of category auth, and a try of those of category mail."""
 
-    def __init__(self, changes: SettingsChanges) -> None:
+    def __init__(self, changes: SettingsChanges, mails: Mails, followed: LiveSettings) -> None:
         self._changes = changes
+        self._mails = mails
+        self._followed = followed
 
     async def GetAuthSettings(
         self, request: settings_pb2.GetAuthSettingsRequest, context: Any
@@ -87,6 +91,14 @@ class SettingsServicer(settings_pb2_grpc.SettingsServiceServicer):
             for name in request.update_mask.paths
         }
         return _message(await self._changes.write(wanted))
+
+    async def SendTestMail(
+        self, request: settings_pb2.SendTestMailRequest, context: Any
+    ) -> settings_pb2.SendTestMailResponse:
+        # What was set a moment ago is what is to be tried, even if word of it is still on its way.
+        await self._followed.prepare()
+        address, sentence = await self._mails.send_test(request.to)
+        return settings_pb2.SendTestMailResponse(to=address, message=sentence)
 
 
 def _message(settings: AuthSettings) -> settings_pb2.AuthSettings:

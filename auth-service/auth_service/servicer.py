@@ -13,11 +13,11 @@ from auth_service.impersonations import Impersonations
 from auth_service.members import Members
 from auth_service.people import People
 from auth_service.realms import Realms
-from auth_service.sessions import Sessions
+from auth_service.sessions import Sessions, no_session
 from auth_service.sign_in import SignedIn, SignIn
 from fastcms.auth.v1 import auth_pb2, auth_pb2_grpc
 from fastcms_common.context import Caller, current
-from fastcms_common.errors import NotFound, Unauthenticated
+from fastcms_common.errors import Unauthenticated
 
 SHOWN_IMPERSONATIONS = 500
 
@@ -130,11 +130,6 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             raise Unauthenticated
         (await self._realms.resolve(collection)).admit(caller)
         return caller
-
-
-def no_session() -> NotFound:
-    """The answer for a session that is over, somebody else's, or none."""
-    return NotFound("There is no such session.", reason="SESSION_NOT_FOUND")
 
 
 def json_body(text: bytes) -> HttpBody:

@@ -18,6 +18,7 @@ from auth_service.models import Identity
 from auth_service.refresh_tokens import RefreshToken, RefreshTokens
 from fastcms_common import redis_keys, times
 from fastcms_common.context import current
+from fastcms_common.errors import NotFound
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import redis_errors
 
@@ -252,6 +253,11 @@ class Sessions:
                 pipe.ltrim(key, 0, _LINEAGE - 1)
                 pipe.expire(key, self._absolute + _LINEAGE_AFTER)
                 await pipe.execute()
+
+
+def no_session() -> NotFound:
+    """The answer for a session that is over, somebody else's, or none."""
+    return NotFound("There is no such session.", reason="SESSION_NOT_FOUND")
 
 
 def _session(session_id: str, cells: dict[bytes, bytes], ttl: int) -> Session:

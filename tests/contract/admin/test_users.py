@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -167,3 +168,52 @@ async def test_an_admins_tokens_and_grants_end_with_their_rank(server: AdminServ
     assert await dead(server, people.admin)
     assert await dead(server, acting)
     assert not await dead(server, people.user)
+
+
+async def sessions(server: AdminServer, bearer: str, user_id: str) -> Any:
+    return (await do(server, "ListUserSessions", bearer, user_id)).sessions
+
+
+async def revoke(server: AdminServer, bearer: str, user_id: str, session_id: str) -> None:
+    request = users_pb2.RevokeUserSessionRequest(user_id=user_id, session_id=session_id)
+    await server.call(server.users.RevokeUserSession, request, bearer)
+
+
+async def test_an_admin_sees_somebodys_sessions_and_ends_one(server: AdminServer, people: People):
+    second = await server.auth.login(USER_EMAIL, USER_PASSWORD, ip="10.1.2.3")
+    await server.impersonate(people.user_id, people.root)
+    newest, oldest = await sessions(server, people.admin, people.user_id)
+    assert (newest.ip_address, newest.user_agent, newest.current) == ("10.1.2.3", "test agent", False)
+    await revoke(server, people.admin, people.user_id, newest.id)
+    assert await dead(server, second.access_token)
+    assert not await dead(server, people.user)
+    assert [one.id for one in await sessions(server, people.admin, people.user_id)] == [oldest.id]
+    (event,) = await server.events_until(people.root, 1, event_action="session_revoked")
+    assert (event.user_id, event.resource_id) == (people.admin_id, people.user_id)
+    assert newest.id.encode() in event.details
+
+
+async def test_ones_own_session_is_marked_among_ones_own(server: AdminServer, people: People):
+    assert [one.current for one in await sessions(server, people.root, people.root_id)] == [True]
+
+
+async def test_a_session_is_ended_under_its_own_user_only(server: AdminServer, people: People):
+    (own,) = await sessions(server, people.root, people.root_id)
+    acting = await server.impersonate(people.user_id, people.root)
+    (grant,) = await server.events_until(people.root, 1, event_action="impersonation_started")
+    for session_id in (own.id, orjson.loads(grant.details)["session_id"], MISSING, "x"):
+        with pytest.raises(NotFound):
+            await revoke(server, people.root, people.user_id, session_id)
+    assert not await dead(server, people.root)
+    assert not await dead(server, acting.access_token)
+
+
+async def test_sessions_of_those_above_are_nobodys_business(server: AdminServer, people: People):
+    (own,) = await sessions(server, people.root, people.root_id)
+    for bearer in (people.admin, people.user):
+        with pytest.raises(Denied):
+            await sessions(server, bearer, people.root_id)
+        with pytest.raises(Denied):
+            await revoke(server, bearer, people.root_id, own.id)
+    with pytest.raises(NotFound):
+        await sessions(server, people.root, MISSING)

@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from fastcms.admin.v1 import admin_pb2 as fastcms_dot_admin_dot_v1_dot_admin__pb2
+from fastcms.auth.v1 import auth_pb2 as fastcms_dot_auth_dot_v1_dot_auth__pb2
 from fastcms.common.v1 import options_pb2 as fastcms_dot_common_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
@@ -31,7 +32,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/users.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1c\x66\x61stcms/admin/v1/admin.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x01\n\x10ListUsersRequest\x12\x1d\n\x04page\x18\x01 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x01(\xc0\x84=H\x00\x88\x01\x01\x12 \n\x08per_page\x18\x02 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xf4\x03H\x01\x88\x01\x01\x12\x17\n\x06search\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04user\x12\x15\n\x08verified\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x1a\n\ncollection\x18\x06 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x15\n\x04sort\x18\x07 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x02\x42\x07\n\x05_pageB\x0b\n\t_per_pageB\x0b\n\t_verified\"\x85\x01\n\x11ListUsersResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.fastcms.admin.v1.UserSummary\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04page\x18\x03 \x01(\x05\x12\x10\n\x08per_page\x18\x04 \x01(\x05\x12\x13\n\x0btotal_pages\x18\x05 \x01(\x05\"\x8f\x02\n\x0bUserSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x10\n\x08\x64isabled\x18\x07 \x01(\x08\x12\x12\n\ncollection\x18\x08 \x01(\t\x12+\n\x07\x63reated\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nlast_login\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\x07\n\x05_nameB\r\n\x0b_last_login\"\xb6\x02\n\x11\x43reateUserRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x01\x88\x01\x01\x12\x17\n\nsuperadmin\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x15\n\x08verified\x18\x06 \x01(\x08H\x03\x88\x01\x01\x12\x1f\n\ncollection\x18\x07 \x01(\tB\x06\x9a\xb5\x18\x02\x18?H\x04\x88\x01\x01\x12\x14\n\x04\x64\x61ta\x18\x08 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x42\x07\n\x05_nameB\x07\n\x05_roleB\r\n\x0b_superadminB\x0b\n\t_verifiedB\r\n\x0b_collection\")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"\xa4\x02\n\x11UpdateUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01H\x00\x88\x01\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x01\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x02\x88\x01\x01\x12\x17\n\nsuperadmin\x18\x05 \x01(\x08H\x03\x88\x01\x01\x12\x15\n\x08verified\x18\x06 \x01(\x08H\x04\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\n\x06_emailB\x07\n\x05_nameB\x07\n\x05_roleB\r\n\x0b_superadminB\x0b\n\t_verified\",\n\x11\x44\x65leteUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"-\n\x12\x44isableUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\",\n\x11\x45nableUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"4\n\x19RevokeUserSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"-\n\x1aRevokeUserSessionsResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x05\":\n\x1fRequestUserPasswordResetRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"3\n RequestUserPasswordResetResponse\x12\x0f\n\x07message\x18\x01 \x01(\t2\x9d\x0c\n\x0cUsersService\x12w\n\tListUsers\x12\".fastcms.admin.v1.ListUsersRequest\x1a#.fastcms.admin.v1.ListUsersResponse\"!\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/admin/users\x12\xb0\x01\n\nCreateUser\x12#.fastcms.admin.v1.CreateUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"^\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x36\x08\xc9\x01\x42\x0b\x45MAIL_TAKENB\x0fPASSWORD_POLICYB\x13SUPERADMIN_REQUIRED\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/admin/users:\x01*\x12w\n\x07GetUser\x12 .fastcms.admin.v1.GetUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"+\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/admin/users/{user_id}\x12\xd4\x01\n\nUpdateUser\x12#.fastcms.admin.v1.UpdateUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"\x81\x01\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18OB\x0b\x45MAIL_TAKENB\x0fLAST_SUPERADMINB\x0bOWN_ACCOUNTB\rRANK_TOO_HIGHB\x13SUPERADMIN_REQUIRED\x82\xd3\xe4\x93\x02\"2\x1d/api/v1/admin/users/{user_id}:\x01*\x12\xaa\x01\n\nDeleteUser\x12#.fastcms.admin.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"_\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x30\x08\xcc\x01\x42\x0fLAST_SUPERADMINB\x0bOWN_ACCOUNTB\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02\x1f*\x1d/api/v1/admin/users/{user_id}\x12\xb8\x01\n\x0b\x44isableUser\x12$.fastcms.admin.v1.DisableUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"d\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18-B\x0fLAST_SUPERADMINB\x0bOWN_ACCOUNTB\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02\'\"%/api/v1/admin/users/{user_id}/disable\x12\x97\x01\n\nEnableUser\x12#.fastcms.admin.v1.EnableUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"E\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x0f\x42\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02&\"$/api/v1/admin/users/{user_id}/enable\x12\xbf\x01\n\x12RevokeUserSessions\x12+.fastcms.admin.v1.RevokeUserSessionsRequest\x1a,.fastcms.admin.v1.RevokeUserSessionsResponse\"N\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x0f\x42\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02/\"-/api/v1/admin/users/{user_id}/revoke-sessions\x12\xcc\x01\n\x18RequestUserPasswordReset\x12\x31.fastcms.admin.v1.RequestUserPasswordResetRequest\x1a\x32.fastcms.admin.v1.RequestUserPasswordResetResponse\"I\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x36\"4/api/v1/admin/users/{user_id}/request-password-resetb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/users.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1c\x66\x61stcms/admin/v1/admin.proto\x1a\x1a\x66\x61stcms/auth/v1/auth.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x01\n\x10ListUsersRequest\x12\x1d\n\x04page\x18\x01 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x01(\xc0\x84=H\x00\x88\x01\x01\x12 \n\x08per_page\x18\x02 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xf4\x03H\x01\x88\x01\x01\x12\x17\n\x06search\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04user\x12\x15\n\x08verified\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x1a\n\ncollection\x18\x06 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x15\n\x04sort\x18\x07 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x02\x42\x07\n\x05_pageB\x0b\n\t_per_pageB\x0b\n\t_verified\"\x85\x01\n\x11ListUsersResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.fastcms.admin.v1.UserSummary\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04page\x18\x03 \x01(\x05\x12\x10\n\x08per_page\x18\x04 \x01(\x05\x12\x13\n\x0btotal_pages\x18\x05 \x01(\x05\"\x8f\x02\n\x0bUserSummary\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x10\n\x08\x64isabled\x18\x07 \x01(\x08\x12\x12\n\ncollection\x18\x08 \x01(\t\x12+\n\x07\x63reated\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nlast_login\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\x07\n\x05_nameB\r\n\x0b_last_login\"\xb6\x02\n\x11\x43reateUserRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x01\x88\x01\x01\x12\x17\n\nsuperadmin\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x15\n\x08verified\x18\x06 \x01(\x08H\x03\x88\x01\x01\x12\x1f\n\ncollection\x18\x07 \x01(\tB\x06\x9a\xb5\x18\x02\x18?H\x04\x88\x01\x01\x12\x14\n\x04\x64\x61ta\x18\x08 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x42\x07\n\x05_nameB\x07\n\x05_roleB\r\n\x0b_superadminB\x0b\n\t_verifiedB\r\n\x0b_collection\")\n\x0eGetUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"\xa4\x02\n\x11UpdateUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01H\x00\x88\x01\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x01\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x02\x88\x01\x01\x12\x17\n\nsuperadmin\x18\x05 \x01(\x08H\x03\x88\x01\x01\x12\x15\n\x08verified\x18\x06 \x01(\x08H\x04\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\n\x06_emailB\x07\n\x05_nameB\x07\n\x05_roleB\r\n\x0b_superadminB\x0b\n\t_verified\",\n\x11\x44\x65leteUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"-\n\x12\x44isableUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\",\n\x11\x45nableUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"2\n\x17ListUserSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"F\n\x18ListUserSessionsResponse\x12*\n\x08sessions\x18\x01 \x03(\x0b\x32\x18.fastcms.auth.v1.Session\"O\n\x18RevokeUserSessionRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12\x1a\n\nsession_id\x18\x02 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"4\n\x19RevokeUserSessionsRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"-\n\x1aRevokeUserSessionsResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x05\":\n\x1fRequestUserPasswordResetRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\"3\n RequestUserPasswordResetResponse\x12\x0f\n\x07message\x18\x01 \x01(\t2\xa2\x0f\n\x0cUsersService\x12w\n\tListUsers\x12\".fastcms.admin.v1.ListUsersRequest\x1a#.fastcms.admin.v1.ListUsersResponse\"!\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/admin/users\x12\xb0\x01\n\nCreateUser\x12#.fastcms.admin.v1.CreateUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"^\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x36\x08\xc9\x01\x42\x0b\x45MAIL_TAKENB\x0fPASSWORD_POLICYB\x13SUPERADMIN_REQUIRED\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/admin/users:\x01*\x12w\n\x07GetUser\x12 .fastcms.admin.v1.GetUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"+\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/admin/users/{user_id}\x12\xd4\x01\n\nUpdateUser\x12#.fastcms.admin.v1.UpdateUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"\x81\x01\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18OB\x0b\x45MAIL_TAKENB\x0fLAST_SUPERADMINB\x0bOWN_ACCOUNTB\rRANK_TOO_HIGHB\x13SUPERADMIN_REQUIRED\x82\xd3\xe4\x93\x02\"2\x1d/api/v1/admin/users/{user_id}:\x01*\x12\xaa\x01\n\nDeleteUser\x12#.fastcms.admin.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"_\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x30\x08\xcc\x01\x42\x0fLAST_SUPERADMINB\x0bOWN_ACCOUNTB\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02\x1f*\x1d/api/v1/admin/users/{user_id}\x12\xb8\x01\n\x0b\x44isableUser\x12$.fastcms.admin.v1.DisableUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"d\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18-B\x0fLAST_SUPERADMINB\x0bOWN_ACCOUNTB\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02\'\"%/api/v1/admin/users/{user_id}/disable\x12\x97\x01\n\nEnableUser\x12#.fastcms.admin.v1.EnableUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"E\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x0f\x42\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02&\"$/api/v1/admin/users/{user_id}/enable\x12\xbc\x01\n\x10ListUserSessions\x12).fastcms.admin.v1.ListUserSessionsRequest\x1a*.fastcms.admin.v1.ListUserSessionsResponse\"Q\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x0f\x42\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02\x32\x12&/api/v1/admin/users/{user_id}/sessionsb\x08sessions\x12\xc3\x01\n\x11RevokeUserSession\x12*.fastcms.admin.v1.RevokeUserSessionRequest\x1a\x16.google.protobuf.Empty\"j\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18%\x08\xcc\x01\x42\rRANK_TOO_HIGHB\x11SESSION_NOT_FOUND\x82\xd3\xe4\x93\x02\x35*3/api/v1/admin/users/{user_id}/sessions/{session_id}\x12\xbf\x01\n\x12RevokeUserSessions\x12+.fastcms.admin.v1.RevokeUserSessionsRequest\x1a,.fastcms.admin.v1.RevokeUserSessionsResponse\"N\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x0f\x42\rRANK_TOO_HIGH\x82\xd3\xe4\x93\x02/\"-/api/v1/admin/users/{user_id}/revoke-sessions\x12\xcc\x01\n\x18RequestUserPasswordReset\x12\x31.fastcms.admin.v1.RequestUserPasswordResetRequest\x1a\x32.fastcms.admin.v1.RequestUserPasswordResetResponse\"I\x8a\xb5\x18\x02\x08\x04\x92\xb5\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x36\"4/api/v1/admin/users/{user_id}/request-password-resetb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -78,6 +79,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISABLEUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
   _globals['_ENABLEUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_ENABLEUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_LISTUSERSESSIONSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_LISTUSERSESSIONSREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_REVOKEUSERSESSIONREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_REVOKEUSERSESSIONREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_REVOKEUSERSESSIONREQUEST'].fields_by_name['session_id']._loaded_options = None
+  _globals['_REVOKEUSERSESSIONREQUEST'].fields_by_name['session_id']._serialized_options = b'\232\265\030\002\030@'
   _globals['_REVOKEUSERSESSIONSREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_REVOKEUSERSESSIONSREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
   _globals['_REQUESTUSERPASSWORDRESETREQUEST'].fields_by_name['user_id']._loaded_options = None
@@ -96,36 +103,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSSERVICE'].methods_by_name['DisableUser']._serialized_options = b'\212\265\030\002\010\004\222\265\030-B\017LAST_SUPERADMINB\013OWN_ACCOUNTB\rRANK_TOO_HIGH\202\323\344\223\002\'\"%/api/v1/admin/users/{user_id}/disable'
   _globals['_USERSSERVICE'].methods_by_name['EnableUser']._loaded_options = None
   _globals['_USERSSERVICE'].methods_by_name['EnableUser']._serialized_options = b'\212\265\030\002\010\004\222\265\030\017B\rRANK_TOO_HIGH\202\323\344\223\002&\"$/api/v1/admin/users/{user_id}/enable'
+  _globals['_USERSSERVICE'].methods_by_name['ListUserSessions']._loaded_options = None
+  _globals['_USERSSERVICE'].methods_by_name['ListUserSessions']._serialized_options = b'\212\265\030\002\010\004\222\265\030\017B\rRANK_TOO_HIGH\202\323\344\223\0022\022&/api/v1/admin/users/{user_id}/sessionsb\010sessions'
+  _globals['_USERSSERVICE'].methods_by_name['RevokeUserSession']._loaded_options = None
+  _globals['_USERSSERVICE'].methods_by_name['RevokeUserSession']._serialized_options = b'\212\265\030\002\010\004\222\265\030%\010\314\001B\rRANK_TOO_HIGHB\021SESSION_NOT_FOUND\202\323\344\223\0025*3/api/v1/admin/users/{user_id}/sessions/{session_id}'
   _globals['_USERSSERVICE'].methods_by_name['RevokeUserSessions']._loaded_options = None
   _globals['_USERSSERVICE'].methods_by_name['RevokeUserSessions']._serialized_options = b'\212\265\030\002\010\004\222\265\030\017B\rRANK_TOO_HIGH\202\323\344\223\002/\"-/api/v1/admin/users/{user_id}/revoke-sessions'
   _globals['_USERSSERVICE'].methods_by_name['RequestUserPasswordReset']._loaded_options = None
   _globals['_USERSSERVICE'].methods_by_name['RequestUserPasswordReset']._serialized_options = b'\212\265\030\002\010\004\222\265\030\003\010\312\001\202\323\344\223\0026\"4/api/v1/admin/users/{user_id}/request-password-reset'
-  _globals['_LISTUSERSREQUEST']._serialized_start=273
-  _globals['_LISTUSERSREQUEST']._serialized_end=523
-  _globals['_LISTUSERSRESPONSE']._serialized_start=526
-  _globals['_LISTUSERSRESPONSE']._serialized_end=659
-  _globals['_USERSUMMARY']._serialized_start=662
-  _globals['_USERSUMMARY']._serialized_end=933
-  _globals['_CREATEUSERREQUEST']._serialized_start=936
-  _globals['_CREATEUSERREQUEST']._serialized_end=1246
-  _globals['_GETUSERREQUEST']._serialized_start=1248
-  _globals['_GETUSERREQUEST']._serialized_end=1289
-  _globals['_UPDATEUSERREQUEST']._serialized_start=1292
-  _globals['_UPDATEUSERREQUEST']._serialized_end=1584
-  _globals['_DELETEUSERREQUEST']._serialized_start=1586
-  _globals['_DELETEUSERREQUEST']._serialized_end=1630
-  _globals['_DISABLEUSERREQUEST']._serialized_start=1632
-  _globals['_DISABLEUSERREQUEST']._serialized_end=1677
-  _globals['_ENABLEUSERREQUEST']._serialized_start=1679
-  _globals['_ENABLEUSERREQUEST']._serialized_end=1723
-  _globals['_REVOKEUSERSESSIONSREQUEST']._serialized_start=1725
-  _globals['_REVOKEUSERSESSIONSREQUEST']._serialized_end=1777
-  _globals['_REVOKEUSERSESSIONSRESPONSE']._serialized_start=1779
-  _globals['_REVOKEUSERSESSIONSRESPONSE']._serialized_end=1824
-  _globals['_REQUESTUSERPASSWORDRESETREQUEST']._serialized_start=1826
-  _globals['_REQUESTUSERPASSWORDRESETREQUEST']._serialized_end=1884
-  _globals['_REQUESTUSERPASSWORDRESETRESPONSE']._serialized_start=1886
-  _globals['_REQUESTUSERPASSWORDRESETRESPONSE']._serialized_end=1937
-  _globals['_USERSSERVICE']._serialized_start=1940
-  _globals['_USERSSERVICE']._serialized_end=3505
+  _globals['_LISTUSERSREQUEST']._serialized_start=301
+  _globals['_LISTUSERSREQUEST']._serialized_end=551
+  _globals['_LISTUSERSRESPONSE']._serialized_start=554
+  _globals['_LISTUSERSRESPONSE']._serialized_end=687
+  _globals['_USERSUMMARY']._serialized_start=690
+  _globals['_USERSUMMARY']._serialized_end=961
+  _globals['_CREATEUSERREQUEST']._serialized_start=964
+  _globals['_CREATEUSERREQUEST']._serialized_end=1274
+  _globals['_GETUSERREQUEST']._serialized_start=1276
+  _globals['_GETUSERREQUEST']._serialized_end=1317
+  _globals['_UPDATEUSERREQUEST']._serialized_start=1320
+  _globals['_UPDATEUSERREQUEST']._serialized_end=1612
+  _globals['_DELETEUSERREQUEST']._serialized_start=1614
+  _globals['_DELETEUSERREQUEST']._serialized_end=1658
+  _globals['_DISABLEUSERREQUEST']._serialized_start=1660
+  _globals['_DISABLEUSERREQUEST']._serialized_end=1705
+  _globals['_ENABLEUSERREQUEST']._serialized_start=1707
+  _globals['_ENABLEUSERREQUEST']._serialized_end=1751
+  _globals['_LISTUSERSESSIONSREQUEST']._serialized_start=1753
+  _globals['_LISTUSERSESSIONSREQUEST']._serialized_end=1803
+  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_start=1805
+  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_end=1875
+  _globals['_REVOKEUSERSESSIONREQUEST']._serialized_start=1877
+  _globals['_REVOKEUSERSESSIONREQUEST']._serialized_end=1956
+  _globals['_REVOKEUSERSESSIONSREQUEST']._serialized_start=1958
+  _globals['_REVOKEUSERSESSIONSREQUEST']._serialized_end=2010
+  _globals['_REVOKEUSERSESSIONSRESPONSE']._serialized_start=2012
+  _globals['_REVOKEUSERSESSIONSRESPONSE']._serialized_end=2057
+  _globals['_REQUESTUSERPASSWORDRESETREQUEST']._serialized_start=2059
+  _globals['_REQUESTUSERPASSWORDRESETREQUEST']._serialized_end=2117
+  _globals['_REQUESTUSERPASSWORDRESETRESPONSE']._serialized_start=2119
+  _globals['_REQUESTUSERPASSWORDRESETRESPONSE']._serialized_end=2170
+  _globals['_USERSSERVICE']._serialized_start=2173
+  _globals['_USERSSERVICE']._serialized_end=4127
 # @@protoc_insertion_point(module_scope)

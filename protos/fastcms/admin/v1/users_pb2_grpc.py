@@ -73,6 +73,16 @@ class UsersServiceStub(object):
                 request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.EnableUserRequest.SerializeToString,
                 response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
                 _registered_method=True)
+        self.ListUserSessions = channel.unary_unary(
+                '/fastcms.admin.v1.UsersService/ListUserSessions',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.ListUserSessionsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.ListUserSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeUserSession = channel.unary_unary(
+                '/fastcms.admin.v1.UsersService/RevokeUserSession',
+                request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.RevokeUserSessionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.RevokeUserSessions = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/RevokeUserSessions',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.RevokeUserSessionsRequest.SerializeToString,
@@ -140,6 +150,20 @@ class UsersServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUserSessions(self, request, context):
+        """The sessions of an account, the newest first; those in which an admin acts as it are not among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeUserSession(self, request, context):
+        """Ends one session of an account. Its access token stops working at once, everywhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeUserSessions(self, request, context):
         """Ends all sessions of an account.
         """
@@ -191,6 +215,16 @@ def add_UsersServiceServicer_to_server(servicer, server):
                     servicer.EnableUser,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.EnableUserRequest.FromString,
                     response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.SerializeToString,
+            ),
+            'ListUserSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUserSessions,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.ListUserSessionsRequest.FromString,
+                    response_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.ListUserSessionsResponse.SerializeToString,
+            ),
+            'RevokeUserSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeUserSession,
+                    request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.RevokeUserSessionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'RevokeUserSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeUserSessions,
@@ -394,6 +428,60 @@ class UsersService(object):
             '/fastcms.admin.v1.UsersService/EnableUser',
             fastcms_dot_admin_dot_v1_dot_users__pb2.EnableUserRequest.SerializeToString,
             fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUserSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.UsersService/ListUserSessions',
+            fastcms_dot_admin_dot_v1_dot_users__pb2.ListUserSessionsRequest.SerializeToString,
+            fastcms_dot_admin_dot_v1_dot_users__pb2.ListUserSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeUserSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.admin.v1.UsersService/RevokeUserSession',
+            fastcms_dot_admin_dot_v1_dot_users__pb2.RevokeUserSessionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,10 @@ class UsersServiceStub:
     """Keeps an account from signing in, and ends its sessions."""
     EnableUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.EnableUserRequest, _admin_pb2.ManagedUser]
     """Lets a disabled account sign in again."""
+    ListUserSessions: _grpc.UnaryUnaryMultiCallable[_users_pb2.ListUserSessionsRequest, _users_pb2.ListUserSessionsResponse]
+    """The sessions of an account, the newest first; those in which an admin acts as it are not among them."""
+    RevokeUserSession: _grpc.UnaryUnaryMultiCallable[_users_pb2.RevokeUserSessionRequest, _empty_pb2.Empty]
+    """Ends one session of an account. Its access token stops working at once, everywhere."""
     RevokeUserSessions: _grpc.UnaryUnaryMultiCallable[_users_pb2.RevokeUserSessionsRequest, _users_pb2.RevokeUserSessionsResponse]
     """Ends all sessions of an account."""
     RequestUserPasswordReset: _grpc.UnaryUnaryMultiCallable[_users_pb2.RequestUserPasswordResetRequest, _users_pb2.RequestUserPasswordResetResponse]
@@ -81,6 +85,10 @@ class UsersServiceAsyncStub(UsersServiceStub):
     """Keeps an account from signing in, and ends its sessions."""
     EnableUser: _aio.UnaryUnaryMultiCallable[_users_pb2.EnableUserRequest, _admin_pb2.ManagedUser]  # type: ignore[assignment]
     """Lets a disabled account sign in again."""
+    ListUserSessions: _aio.UnaryUnaryMultiCallable[_users_pb2.ListUserSessionsRequest, _users_pb2.ListUserSessionsResponse]  # type: ignore[assignment]
+    """The sessions of an account, the newest first; those in which an admin acts as it are not among them."""
+    RevokeUserSession: _aio.UnaryUnaryMultiCallable[_users_pb2.RevokeUserSessionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Ends one session of an account. Its access token stops working at once, everywhere."""
     RevokeUserSessions: _aio.UnaryUnaryMultiCallable[_users_pb2.RevokeUserSessionsRequest, _users_pb2.RevokeUserSessionsResponse]  # type: ignore[assignment]
     """Ends all sessions of an account."""
     RequestUserPasswordReset: _aio.UnaryUnaryMultiCallable[_users_pb2.RequestUserPasswordResetRequest, _users_pb2.RequestUserPasswordResetResponse]  # type: ignore[assignment]
@@ -148,6 +156,22 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ManagedUser, _abc.Awaitable[_admin_pb2.ManagedUser]]:
         """Lets a disabled account sign in again."""
+
+    @_abc_1.abstractmethod
+    def ListUserSessions(
+        self,
+        request: _users_pb2.ListUserSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_users_pb2.ListUserSessionsResponse, _abc.Awaitable[_users_pb2.ListUserSessionsResponse]]:
+        """The sessions of an account, the newest first; those in which an admin acts as it are not among them."""
+
+    @_abc_1.abstractmethod
+    def RevokeUserSession(
+        self,
+        request: _users_pb2.RevokeUserSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Ends one session of an account. Its access token stops working at once, everywhere."""
 
     @_abc_1.abstractmethod
     def RevokeUserSessions(

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from fastcms.auth.v1 import auth_pb2 as fastcms_dot_auth_dot_v1_dot_auth__pb2
 from fastcms.common.v1 import options_pb2 as fastcms_dot_common_dot_v1_dot_options__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
@@ -29,7 +30,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fastcms/auth/v1/identities.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x03\n\x08Identity\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x10\n\x08\x64isabled\x18\x07 \x01(\x08\x12\x12\n\ncollection\x18\x08 \x01(\t\x12+\n\x07\x63reated\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nlast_login\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x1d\n\x15\x66\x61iled_login_attempts\x18\x0b \x01(\x05\x12\x35\n\x0clocked_until\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x13\n\x0bmfa_enabled\x18\r \x01(\x08\x12+\n\x07updated\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_nameB\r\n\x0b_last_loginB\x0f\n\r_locked_until\"&\n\x12GetIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"(\n\x14GetLockStatusRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xb2\x01\n\nLockStatus\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tis_locked\x18\x02 \x01(\x08\x12\x1d\n\x15\x66\x61iled_login_attempts\x18\x03 \x01(\x05\x12\x35\n\x0clocked_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x19\n\x11remaining_seconds\x18\x05 \x01(\x05\x42\x0f\n\r_locked_until\")\n\x15UnlockIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x83\x01\n\x19StartImpersonationRequest\x12\x1b\n\x0b\x61\x63tor_token\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x38\x01\x12\x17\n\ttarget_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08\x64uration\x18\x03 \x01(\x05\x12\x13\n\x06reason\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_reason\"\xc5\x01\n\x1aStartImpersonationResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12)\n\x06target\x18\x03 \x01(\x0b\x32\x19.fastcms.auth.v1.Identity\x12\x10\n\x08\x61\x63tor_id\x18\x04 \x01(\t\x12\x13\n\x0b\x61\x63tor_email\x18\x05 \x01(\t\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x17\x45ndImpersonationRequest\x12\x15\n\x05token\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x38\x01\"B\n\x18\x45ndImpersonationResponse\x12&\n\x06grants\x18\x01 \x03(\x0b\x32\x16.fastcms.auth.v1.Grant\"\x9a\x01\n\x05Grant\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12+\n\x07started\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x1a\x44\x65leteExpiredTokensRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\".\n\x1b\x44\x65leteExpiredTokensResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x03\"\xff\x01\n\x15ListIdentitiesRequest\x12\x1d\n\x04page\x18\x01 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x01(\xc0\x84=H\x00\x88\x01\x01\x12 \n\x08per_page\x18\x02 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xf4\x03H\x01\x88\x01\x01\x12\x17\n\x06search\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04user\x12\x15\n\x08verified\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x1a\n\ncollection\x18\x06 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x15\n\x04sort\x18\x07 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x02\x42\x07\n\x05_pageB\x0b\n\t_per_pageB\x0b\n\t_verified\"\x86\x01\n\x16ListIdentitiesResponse\x12(\n\x05items\x18\x01 \x03(\x0b\x32\x19.fastcms.auth.v1.Identity\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04page\x18\x03 \x01(\x05\x12\x10\n\x08per_page\x18\x04 \x01(\x05\x12\x13\n\x0btotal_pages\x18\x05 \x01(\x05\"\x80\x02\n\x15\x43reateIdentityRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x01\x88\x01\x01\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x1a\n\ncollection\x18\x07 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x14\n\x04\x64\x61ta\x18\x08 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x42\x07\n\x05_nameB\x07\n\x05_role\"\xd0\x02\n\x15UpdateIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01H\x00\x88\x01\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x01\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x02\x88\x01\x01\x12\x17\n\nsuperadmin\x18\x05 \x01(\x08H\x03\x88\x01\x01\x12\x15\n\x08verified\x18\x06 \x01(\x08H\x04\x88\x01\x01\x12 \n\x08password\x18\x07 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x05\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\n\x06_emailB\x07\n\x05_nameB\x07\n\x05_roleB\r\n\x0b_superadminB\x0b\n\t_verifiedB\x0b\n\t_password\")\n\x15\x44\x65leteIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"*\n\x16\x44isableIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\")\n\x15\x45nableIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x1dRevokeIdentitySessionsRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x1eRevokeIdentitySessionsResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x05\"3\n\x1aReconcileIdentitiesRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\"O\n\x1bReconcileIdentitiesResponse\x12\x0e\n\x06undone\x18\x01 \x01(\x03\x12\x0f\n\x07removed\x18\x02 \x01(\x03\x12\x0f\n\x07updated\x18\x03 \x01(\x03\"/\n\x16SendPendingMailRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\"7\n\x17SendPendingMailResponse\x12\x0c\n\x04sent\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x03\x32\xaf\x0c\n\x11IdentitiesService\x12W\n\x0bGetIdentity\x12#.fastcms.auth.v1.GetIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x08\x8a\xb5\x18\x04\x08\x04\x18\x01\x12[\n\rGetLockStatus\x12%.fastcms.auth.v1.GetLockStatusRequest\x1a\x1b.fastcms.auth.v1.LockStatus\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0eUnlockIdentity\x12&.fastcms.auth.v1.UnlockIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12u\n\x12StartImpersonation\x12*.fastcms.auth.v1.StartImpersonationRequest\x1a+.fastcms.auth.v1.StartImpersonationResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12o\n\x10\x45ndImpersonation\x12(.fastcms.auth.v1.EndImpersonationRequest\x1a).fastcms.auth.v1.EndImpersonationResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12i\n\x0eListIdentities\x12&.fastcms.auth.v1.ListIdentitiesRequest\x1a\'.fastcms.auth.v1.ListIdentitiesResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0e\x43reateIdentity\x12&.fastcms.auth.v1.CreateIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0eUpdateIdentity\x12&.fastcms.auth.v1.UpdateIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12X\n\x0e\x44\x65leteIdentity\x12&.fastcms.auth.v1.DeleteIdentityRequest\x1a\x16.google.protobuf.Empty\"\x06\x8a\xb5\x18\x02\x08\x04\x12]\n\x0f\x44isableIdentity\x12\'.fastcms.auth.v1.DisableIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0e\x45nableIdentity\x12&.fastcms.auth.v1.EnableIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12\x81\x01\n\x16RevokeIdentitySessions\x12..fastcms.auth.v1.RevokeIdentitySessionsRequest\x1a/.fastcms.auth.v1.RevokeIdentitySessionsResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12x\n\x13ReconcileIdentities\x12+.fastcms.auth.v1.ReconcileIdentitiesRequest\x1a,.fastcms.auth.v1.ReconcileIdentitiesResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12l\n\x0fSendPendingMail\x12\'.fastcms.auth.v1.SendPendingMailRequest\x1a(.fastcms.auth.v1.SendPendingMailResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12x\n\x13\x44\x65leteExpiredTokens\x12+.fastcms.auth.v1.DeleteExpiredTokensRequest\x1a,.fastcms.auth.v1.DeleteExpiredTokensResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fastcms/auth/v1/identities.proto\x12\x0f\x66\x61stcms.auth.v1\x1a\x1a\x66\x61stcms/auth/v1/auth.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x03\n\x08Identity\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x10\n\x08\x64isabled\x18\x07 \x01(\x08\x12\x12\n\ncollection\x18\x08 \x01(\t\x12+\n\x07\x63reated\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nlast_login\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x1d\n\x15\x66\x61iled_login_attempts\x18\x0b \x01(\x05\x12\x35\n\x0clocked_until\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x13\n\x0bmfa_enabled\x18\r \x01(\x08\x12+\n\x07updated\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_nameB\r\n\x0b_last_loginB\x0f\n\r_locked_until\"&\n\x12GetIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"(\n\x14GetLockStatusRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xb2\x01\n\nLockStatus\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tis_locked\x18\x02 \x01(\x08\x12\x1d\n\x15\x66\x61iled_login_attempts\x18\x03 \x01(\x05\x12\x35\n\x0clocked_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x19\n\x11remaining_seconds\x18\x05 \x01(\x05\x42\x0f\n\r_locked_until\")\n\x15UnlockIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x83\x01\n\x19StartImpersonationRequest\x12\x1b\n\x0b\x61\x63tor_token\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x38\x01\x12\x17\n\ttarget_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08\x64uration\x18\x03 \x01(\x05\x12\x13\n\x06reason\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_reason\"\xc5\x01\n\x1aStartImpersonationResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12)\n\x06target\x18\x03 \x01(\x0b\x32\x19.fastcms.auth.v1.Identity\x12\x10\n\x08\x61\x63tor_id\x18\x04 \x01(\t\x12\x13\n\x0b\x61\x63tor_email\x18\x05 \x01(\t\x12+\n\x07\x65xpires\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x17\x45ndImpersonationRequest\x12\x15\n\x05token\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x38\x01\"B\n\x18\x45ndImpersonationResponse\x12&\n\x06grants\x18\x01 \x03(\x0b\x32\x16.fastcms.auth.v1.Grant\"\x9a\x01\n\x05Grant\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x02 \x01(\t\x12\x11\n\ttarget_id\x18\x03 \x01(\t\x12+\n\x07started\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x1a\x44\x65leteExpiredTokensRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\".\n\x1b\x44\x65leteExpiredTokensResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x03\"\xff\x01\n\x15ListIdentitiesRequest\x12\x1d\n\x04page\x18\x01 \x01(\x05\x42\n\x9a\xb5\x18\x06 \x01(\xc0\x84=H\x00\x88\x01\x01\x12 \n\x08per_page\x18\x02 \x01(\x05\x42\t\x9a\xb5\x18\x05 \x01(\xf4\x03H\x01\x88\x01\x01\x12\x17\n\x06search\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04user\x12\x15\n\x08verified\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x1a\n\ncollection\x18\x06 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x15\n\x04sort\x18\x07 \x01(\tB\x07\x9a\xb5\x18\x03\x18\x80\x02\x42\x07\n\x05_pageB\x0b\n\t_per_pageB\x0b\n\t_verified\"\x86\x01\n\x16ListIdentitiesResponse\x12(\n\x05items\x18\x01 \x03(\x0b\x32\x19.fastcms.auth.v1.Identity\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0c\n\x04page\x18\x03 \x01(\x05\x12\x10\n\x08per_page\x18\x04 \x01(\x05\x12\x13\n\x0btotal_pages\x18\x05 \x01(\x05\"\x80\x02\n\x15\x43reateIdentityRequest\x12\x1a\n\x05\x65mail\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x9a\xb5\x18\x03\x18\xfe\x01\x12\x1f\n\x08password\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x9a\xb5\x18\x05\x18\x80 8\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x00\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x01\x88\x01\x01\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x1a\n\ncollection\x18\x07 \x01(\tB\x06\x9a\xb5\x18\x02\x18?\x12\x14\n\x04\x64\x61ta\x18\x08 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x42\x07\n\x05_nameB\x07\n\x05_role\"\xd0\x02\n\x15UpdateIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xfe\x01H\x00\x88\x01\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xc8\x01H\x01\x88\x01\x01\x12$\n\x04role\x18\x04 \x01(\tB\x11\x9a\xb5\x18\rB\x05\x61\x64minB\x04userH\x02\x88\x01\x01\x12\x17\n\nsuperadmin\x18\x05 \x01(\x08H\x03\x88\x01\x01\x12\x15\n\x08verified\x18\x06 \x01(\x08H\x04\x88\x01\x01\x12 \n\x08password\x18\x07 \x01(\tB\t\x9a\xb5\x18\x05\x18\x80 8\x01H\x05\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\n\x06_emailB\x07\n\x05_nameB\x07\n\x05_roleB\r\n\x0b_superadminB\x0b\n\t_verifiedB\x0b\n\t_password\")\n\x15\x44\x65leteIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"*\n\x16\x44isableIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\")\n\x15\x45nableIdentityRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"/\n\x1bListIdentitySessionsRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"J\n\x1cListIdentitySessionsResponse\x12*\n\x08sessions\x18\x01 \x03(\x0b\x32\x18.fastcms.auth.v1.Session\"J\n\x1cRevokeIdentitySessionRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nsession_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x1dRevokeIdentitySessionsRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x1eRevokeIdentitySessionsResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x05\"3\n\x1aReconcileIdentitiesRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\"O\n\x1bReconcileIdentitiesResponse\x12\x0e\n\x06undone\x18\x01 \x01(\x03\x12\x0f\n\x07removed\x18\x02 \x01(\x03\x12\x0f\n\x07updated\x18\x03 \x01(\x03\"/\n\x16SendPendingMailRequest\x12\x15\n\rfencing_token\x18\x01 \x01(\x04\"7\n\x17SendPendingMailResponse\x12\x0c\n\x04sent\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x03\x32\x94\x0e\n\x11IdentitiesService\x12W\n\x0bGetIdentity\x12#.fastcms.auth.v1.GetIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x08\x8a\xb5\x18\x04\x08\x04\x18\x01\x12[\n\rGetLockStatus\x12%.fastcms.auth.v1.GetLockStatusRequest\x1a\x1b.fastcms.auth.v1.LockStatus\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0eUnlockIdentity\x12&.fastcms.auth.v1.UnlockIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12u\n\x12StartImpersonation\x12*.fastcms.auth.v1.StartImpersonationRequest\x1a+.fastcms.auth.v1.StartImpersonationResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12o\n\x10\x45ndImpersonation\x12(.fastcms.auth.v1.EndImpersonationRequest\x1a).fastcms.auth.v1.EndImpersonationResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12i\n\x0eListIdentities\x12&.fastcms.auth.v1.ListIdentitiesRequest\x1a\'.fastcms.auth.v1.ListIdentitiesResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0e\x43reateIdentity\x12&.fastcms.auth.v1.CreateIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0eUpdateIdentity\x12&.fastcms.auth.v1.UpdateIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12X\n\x0e\x44\x65leteIdentity\x12&.fastcms.auth.v1.DeleteIdentityRequest\x1a\x16.google.protobuf.Empty\"\x06\x8a\xb5\x18\x02\x08\x04\x12]\n\x0f\x44isableIdentity\x12\'.fastcms.auth.v1.DisableIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12[\n\x0e\x45nableIdentity\x12&.fastcms.auth.v1.EnableIdentityRequest\x1a\x19.fastcms.auth.v1.Identity\"\x06\x8a\xb5\x18\x02\x08\x04\x12{\n\x14ListIdentitySessions\x12,.fastcms.auth.v1.ListIdentitySessionsRequest\x1a-.fastcms.auth.v1.ListIdentitySessionsResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12\x66\n\x15RevokeIdentitySession\x12-.fastcms.auth.v1.RevokeIdentitySessionRequest\x1a\x16.google.protobuf.Empty\"\x06\x8a\xb5\x18\x02\x08\x04\x12\x81\x01\n\x16RevokeIdentitySessions\x12..fastcms.auth.v1.RevokeIdentitySessionsRequest\x1a/.fastcms.auth.v1.RevokeIdentitySessionsResponse\"\x06\x8a\xb5\x18\x02\x08\x04\x12x\n\x13ReconcileIdentities\x12+.fastcms.auth.v1.ReconcileIdentitiesRequest\x1a,.fastcms.auth.v1.ReconcileIdentitiesResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12l\n\x0fSendPendingMail\x12\'.fastcms.auth.v1.SendPendingMailRequest\x1a(.fastcms.auth.v1.SendPendingMailResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12x\n\x13\x44\x65leteExpiredTokens\x12+.fastcms.auth.v1.DeleteExpiredTokensRequest\x1a,.fastcms.auth.v1.DeleteExpiredTokensResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -88,6 +89,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISABLEIDENTITYREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_ENABLEIDENTITYREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_ENABLEIDENTITYREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_LISTIDENTITYSESSIONSREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_LISTIDENTITYSESSIONSREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_REVOKEIDENTITYSESSIONREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_REVOKEIDENTITYSESSIONREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_REVOKEIDENTITYSESSIONREQUEST'].fields_by_name['session_id']._loaded_options = None
+  _globals['_REVOKEIDENTITYSESSIONREQUEST'].fields_by_name['session_id']._serialized_options = b'\342A\001\002'
   _globals['_REVOKEIDENTITYSESSIONSREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_REVOKEIDENTITYSESSIONSREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_IDENTITIESSERVICE'].methods_by_name['GetIdentity']._loaded_options = None
@@ -112,6 +119,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITIESSERVICE'].methods_by_name['DisableIdentity']._serialized_options = b'\212\265\030\002\010\004'
   _globals['_IDENTITIESSERVICE'].methods_by_name['EnableIdentity']._loaded_options = None
   _globals['_IDENTITIESSERVICE'].methods_by_name['EnableIdentity']._serialized_options = b'\212\265\030\002\010\004'
+  _globals['_IDENTITIESSERVICE'].methods_by_name['ListIdentitySessions']._loaded_options = None
+  _globals['_IDENTITIESSERVICE'].methods_by_name['ListIdentitySessions']._serialized_options = b'\212\265\030\002\010\004'
+  _globals['_IDENTITIESSERVICE'].methods_by_name['RevokeIdentitySession']._loaded_options = None
+  _globals['_IDENTITIESSERVICE'].methods_by_name['RevokeIdentitySession']._serialized_options = b'\212\265\030\002\010\004'
   _globals['_IDENTITIESSERVICE'].methods_by_name['RevokeIdentitySessions']._loaded_options = None
   _globals['_IDENTITIESSERVICE'].methods_by_name['RevokeIdentitySessions']._serialized_options = b'\212\265\030\002\010\004'
   _globals['_IDENTITIESSERVICE'].methods_by_name['ReconcileIdentities']._loaded_options = None
@@ -120,56 +131,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITIESSERVICE'].methods_by_name['SendPendingMail']._serialized_options = b'\212\265\030\002\010\006'
   _globals['_IDENTITIESSERVICE'].methods_by_name['DeleteExpiredTokens']._loaded_options = None
   _globals['_IDENTITIESSERVICE'].methods_by_name['DeleteExpiredTokens']._serialized_options = b'\212\265\030\002\010\006'
-  _globals['_IDENTITY']._serialized_start=216
-  _globals['_IDENTITY']._serialized_end=653
-  _globals['_GETIDENTITYREQUEST']._serialized_start=655
-  _globals['_GETIDENTITYREQUEST']._serialized_end=693
-  _globals['_GETLOCKSTATUSREQUEST']._serialized_start=695
-  _globals['_GETLOCKSTATUSREQUEST']._serialized_end=735
-  _globals['_LOCKSTATUS']._serialized_start=738
-  _globals['_LOCKSTATUS']._serialized_end=916
-  _globals['_UNLOCKIDENTITYREQUEST']._serialized_start=918
-  _globals['_UNLOCKIDENTITYREQUEST']._serialized_end=959
-  _globals['_STARTIMPERSONATIONREQUEST']._serialized_start=962
-  _globals['_STARTIMPERSONATIONREQUEST']._serialized_end=1093
-  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_start=1096
-  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_end=1293
-  _globals['_ENDIMPERSONATIONREQUEST']._serialized_start=1295
-  _globals['_ENDIMPERSONATIONREQUEST']._serialized_end=1343
-  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_start=1345
-  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_end=1411
-  _globals['_GRANT']._serialized_start=1414
-  _globals['_GRANT']._serialized_end=1568
-  _globals['_DELETEEXPIREDTOKENSREQUEST']._serialized_start=1570
-  _globals['_DELETEEXPIREDTOKENSREQUEST']._serialized_end=1621
-  _globals['_DELETEEXPIREDTOKENSRESPONSE']._serialized_start=1623
-  _globals['_DELETEEXPIREDTOKENSRESPONSE']._serialized_end=1669
-  _globals['_LISTIDENTITIESREQUEST']._serialized_start=1672
-  _globals['_LISTIDENTITIESREQUEST']._serialized_end=1927
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=1930
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=2064
-  _globals['_CREATEIDENTITYREQUEST']._serialized_start=2067
-  _globals['_CREATEIDENTITYREQUEST']._serialized_end=2323
-  _globals['_UPDATEIDENTITYREQUEST']._serialized_start=2326
-  _globals['_UPDATEIDENTITYREQUEST']._serialized_end=2662
-  _globals['_DELETEIDENTITYREQUEST']._serialized_start=2664
-  _globals['_DELETEIDENTITYREQUEST']._serialized_end=2705
-  _globals['_DISABLEIDENTITYREQUEST']._serialized_start=2707
-  _globals['_DISABLEIDENTITYREQUEST']._serialized_end=2749
-  _globals['_ENABLEIDENTITYREQUEST']._serialized_start=2751
-  _globals['_ENABLEIDENTITYREQUEST']._serialized_end=2792
-  _globals['_REVOKEIDENTITYSESSIONSREQUEST']._serialized_start=2794
-  _globals['_REVOKEIDENTITYSESSIONSREQUEST']._serialized_end=2843
-  _globals['_REVOKEIDENTITYSESSIONSRESPONSE']._serialized_start=2845
-  _globals['_REVOKEIDENTITYSESSIONSRESPONSE']._serialized_end=2894
-  _globals['_RECONCILEIDENTITIESREQUEST']._serialized_start=2896
-  _globals['_RECONCILEIDENTITIESREQUEST']._serialized_end=2947
-  _globals['_RECONCILEIDENTITIESRESPONSE']._serialized_start=2949
-  _globals['_RECONCILEIDENTITIESRESPONSE']._serialized_end=3028
-  _globals['_SENDPENDINGMAILREQUEST']._serialized_start=3030
-  _globals['_SENDPENDINGMAILREQUEST']._serialized_end=3077
-  _globals['_SENDPENDINGMAILRESPONSE']._serialized_start=3079
-  _globals['_SENDPENDINGMAILRESPONSE']._serialized_end=3134
-  _globals['_IDENTITIESSERVICE']._serialized_start=3137
-  _globals['_IDENTITIESSERVICE']._serialized_end=4720
+  _globals['_IDENTITY']._serialized_start=244
+  _globals['_IDENTITY']._serialized_end=681
+  _globals['_GETIDENTITYREQUEST']._serialized_start=683
+  _globals['_GETIDENTITYREQUEST']._serialized_end=721
+  _globals['_GETLOCKSTATUSREQUEST']._serialized_start=723
+  _globals['_GETLOCKSTATUSREQUEST']._serialized_end=763
+  _globals['_LOCKSTATUS']._serialized_start=766
+  _globals['_LOCKSTATUS']._serialized_end=944
+  _globals['_UNLOCKIDENTITYREQUEST']._serialized_start=946
+  _globals['_UNLOCKIDENTITYREQUEST']._serialized_end=987
+  _globals['_STARTIMPERSONATIONREQUEST']._serialized_start=990
+  _globals['_STARTIMPERSONATIONREQUEST']._serialized_end=1121
+  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_start=1124
+  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_end=1321
+  _globals['_ENDIMPERSONATIONREQUEST']._serialized_start=1323
+  _globals['_ENDIMPERSONATIONREQUEST']._serialized_end=1371
+  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_start=1373
+  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_end=1439
+  _globals['_GRANT']._serialized_start=1442
+  _globals['_GRANT']._serialized_end=1596
+  _globals['_DELETEEXPIREDTOKENSREQUEST']._serialized_start=1598
+  _globals['_DELETEEXPIREDTOKENSREQUEST']._serialized_end=1649
+  _globals['_DELETEEXPIREDTOKENSRESPONSE']._serialized_start=1651
+  _globals['_DELETEEXPIREDTOKENSRESPONSE']._serialized_end=1697
+  _globals['_LISTIDENTITIESREQUEST']._serialized_start=1700
+  _globals['_LISTIDENTITIESREQUEST']._serialized_end=1955
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=1958
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=2092
+  _globals['_CREATEIDENTITYREQUEST']._serialized_start=2095
+  _globals['_CREATEIDENTITYREQUEST']._serialized_end=2351
+  _globals['_UPDATEIDENTITYREQUEST']._serialized_start=2354
+  _globals['_UPDATEIDENTITYREQUEST']._serialized_end=2690
+  _globals['_DELETEIDENTITYREQUEST']._serialized_start=2692
+  _globals['_DELETEIDENTITYREQUEST']._serialized_end=2733
+  _globals['_DISABLEIDENTITYREQUEST']._serialized_start=2735
+  _globals['_DISABLEIDENTITYREQUEST']._serialized_end=2777
+  _globals['_ENABLEIDENTITYREQUEST']._serialized_start=2779
+  _globals['_ENABLEIDENTITYREQUEST']._serialized_end=2820
+  _globals['_LISTIDENTITYSESSIONSREQUEST']._serialized_start=2822
+  _globals['_LISTIDENTITYSESSIONSREQUEST']._serialized_end=2869
+  _globals['_LISTIDENTITYSESSIONSRESPONSE']._serialized_start=2871
+  _globals['_LISTIDENTITYSESSIONSRESPONSE']._serialized_end=2945
+  _globals['_REVOKEIDENTITYSESSIONREQUEST']._serialized_start=2947
+  _globals['_REVOKEIDENTITYSESSIONREQUEST']._serialized_end=3021
+  _globals['_REVOKEIDENTITYSESSIONSREQUEST']._serialized_start=3023
+  _globals['_REVOKEIDENTITYSESSIONSREQUEST']._serialized_end=3072
+  _globals['_REVOKEIDENTITYSESSIONSRESPONSE']._serialized_start=3074
+  _globals['_REVOKEIDENTITYSESSIONSRESPONSE']._serialized_end=3123
+  _globals['_RECONCILEIDENTITIESREQUEST']._serialized_start=3125
+  _globals['_RECONCILEIDENTITIESREQUEST']._serialized_end=3176
+  _globals['_RECONCILEIDENTITIESRESPONSE']._serialized_start=3178
+  _globals['_RECONCILEIDENTITIESRESPONSE']._serialized_end=3257
+  _globals['_SENDPENDINGMAILREQUEST']._serialized_start=3259
+  _globals['_SENDPENDINGMAILREQUEST']._serialized_end=3306
+  _globals['_SENDPENDINGMAILRESPONSE']._serialized_start=3308
+  _globals['_SENDPENDINGMAILRESPONSE']._serialized_end=3363
+  _globals['_IDENTITIESSERVICE']._serialized_start=3366
+  _globals['_IDENTITIESSERVICE']._serialized_end=5178
 # @@protoc_insertion_point(module_scope)

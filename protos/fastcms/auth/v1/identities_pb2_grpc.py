@@ -91,6 +91,16 @@ class IdentitiesServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EnableIdentityRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
                 _registered_method=True)
+        self.ListIdentitySessions = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/ListIdentitySessions',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitySessionsRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitySessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeIdentitySession = channel.unary_unary(
+                '/fastcms.auth.v1.IdentitiesService/RevokeIdentitySession',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.RevokeIdentitySessions = channel.unary_unary(
                 '/fastcms.auth.v1.IdentitiesService/RevokeIdentitySessions',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionsRequest.SerializeToString,
@@ -198,6 +208,21 @@ class IdentitiesServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIdentitySessions(self, request, context):
+        """The sessions of an account, the newest first; those in which an admin acts as it are not among them. Refused as
+        UpdateIdentity refuses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeIdentitySession(self, request, context):
+        """Ends one session of an account. NOT_FOUND where it has no such session. Refused as UpdateIdentity refuses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeIdentitySessions(self, request, context):
         """Ends all sessions of an account.
         """
@@ -283,6 +308,16 @@ def add_IdentitiesServiceServicer_to_server(servicer, server):
                     servicer.EnableIdentity,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.EnableIdentityRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
+            ),
+            'ListIdentitySessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentitySessions,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitySessionsRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitySessionsResponse.SerializeToString,
+            ),
+            'RevokeIdentitySession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeIdentitySession,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'RevokeIdentitySessions': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeIdentitySessions,
@@ -603,6 +638,60 @@ class IdentitiesService(object):
             '/fastcms.auth.v1.IdentitiesService/EnableIdentity',
             fastcms_dot_auth_dot_v1_dot_identities__pb2.EnableIdentityRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentitySessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/ListIdentitySessions',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitySessionsRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.ListIdentitySessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeIdentitySession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.IdentitiesService/RevokeIdentitySession',
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.RevokeIdentitySessionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,12 @@ class IdentitiesServiceStub:
     """Keeps an account from signing in, and ends its sessions. Refused as UpdateIdentity refuses."""
     EnableIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.EnableIdentityRequest, _identities_pb2.Identity]
     """Lets a disabled account sign in again."""
+    ListIdentitySessions: _grpc.UnaryUnaryMultiCallable[_identities_pb2.ListIdentitySessionsRequest, _identities_pb2.ListIdentitySessionsResponse]
+    """The sessions of an account, the newest first; those in which an admin acts as it are not among them. Refused as
+    UpdateIdentity refuses.
+    """
+    RevokeIdentitySession: _grpc.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionRequest, _empty_pb2.Empty]
+    """Ends one session of an account. NOT_FOUND where it has no such session. Refused as UpdateIdentity refuses."""
     RevokeIdentitySessions: _grpc.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionsRequest, _identities_pb2.RevokeIdentitySessionsResponse]
     """Ends all sessions of an account."""
     ReconcileIdentities: _grpc.UnaryUnaryMultiCallable[_identities_pb2.ReconcileIdentitiesRequest, _identities_pb2.ReconcileIdentitiesResponse]
@@ -104,6 +110,12 @@ class IdentitiesServiceAsyncStub(IdentitiesServiceStub):
     """Keeps an account from signing in, and ends its sessions. Refused as UpdateIdentity refuses."""
     EnableIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.EnableIdentityRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """Lets a disabled account sign in again."""
+    ListIdentitySessions: _aio.UnaryUnaryMultiCallable[_identities_pb2.ListIdentitySessionsRequest, _identities_pb2.ListIdentitySessionsResponse]  # type: ignore[assignment]
+    """The sessions of an account, the newest first; those in which an admin acts as it are not among them. Refused as
+    UpdateIdentity refuses.
+    """
+    RevokeIdentitySession: _aio.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Ends one session of an account. NOT_FOUND where it has no such session. Refused as UpdateIdentity refuses."""
     RevokeIdentitySessions: _aio.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionsRequest, _identities_pb2.RevokeIdentitySessionsResponse]  # type: ignore[assignment]
     """Ends all sessions of an account."""
     ReconcileIdentities: _aio.UnaryUnaryMultiCallable[_identities_pb2.ReconcileIdentitiesRequest, _identities_pb2.ReconcileIdentitiesResponse]  # type: ignore[assignment]
@@ -209,6 +221,24 @@ class IdentitiesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
         """Lets a disabled account sign in again."""
+
+    @_abc_1.abstractmethod
+    def ListIdentitySessions(
+        self,
+        request: _identities_pb2.ListIdentitySessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identities_pb2.ListIdentitySessionsResponse, _abc.Awaitable[_identities_pb2.ListIdentitySessionsResponse]]:
+        """The sessions of an account, the newest first; those in which an admin acts as it are not among them. Refused as
+        UpdateIdentity refuses.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeIdentitySession(
+        self,
+        request: _identities_pb2.RevokeIdentitySessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Ends one session of an account. NOT_FOUND where it has no such session. Refused as UpdateIdentity refuses."""
 
     @_abc_1.abstractmethod
     def RevokeIdentitySessions(

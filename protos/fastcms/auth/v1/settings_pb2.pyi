@@ -33,6 +33,50 @@ class GetAuthSettingsRequest(_message.Message):
 Global___GetAuthSettingsRequest: _TypeAlias = GetAuthSettingsRequest  # noqa: Y015
 
 @_typing.final
+class SendTestMailRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_FIELD_NUMBER: _builtins.int
+    to: _builtins.str
+    """Where the mail goes."""
+    def __init__(
+        self,
+        *,
+        to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendTestMailRequest: _TypeAlias = SendTestMailRequest  # noqa: Y015
+
+@_typing.final
+class SendTestMailResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    to: _builtins.str
+    """The address as it was understood."""
+    message: _builtins.str
+    """What became of the mail, for a person to read."""
+    def __init__(
+        self,
+        *,
+        to: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendTestMailResponse: _TypeAlias = SendTestMailResponse  # noqa: Y015
+
+@_typing.final
 class AuthSettings(_message.Message):
     """How people sign in."""
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SettingsServiceStub(object):
-    """The settings of category auth.
+    """The settings of category auth, and a try of those of category mail, which auth-service obeys.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,15 @@ class SettingsServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.UpdateAuthSettingsRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.AuthSettings.FromString,
                 _registered_method=True)
+        self.SendTestMail = channel.unary_unary(
+                '/fastcms.auth.v1.SettingsService/SendTestMail',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.SendTestMailRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.SendTestMailResponse.FromString,
+                _registered_method=True)
 
 
 class SettingsServiceServicer(object):
-    """The settings of category auth.
+    """The settings of category auth, and a try of those of category mail, which auth-service obeys.
     """
 
     def GetAuthSettings(self, request, context):
@@ -60,6 +65,14 @@ class SettingsServiceServicer(object):
 
     def UpdateAuthSettings(self, request, context):
         """Changes what the body names, all of it or nothing, on every replica within a second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendTestMail(self, request, context):
+        """Sends a mail by the mail settings in force, at once, and tells what the mail server said. ALREADY_EXISTS
+        (MAIL_NOT_SENT) with the server's own words where it did not take the mail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +91,11 @@ def add_SettingsServiceServicer_to_server(servicer, server):
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.UpdateAuthSettingsRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.AuthSettings.SerializeToString,
             ),
+            'SendTestMail': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendTestMail,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.SendTestMailRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_settings__pb2.SendTestMailResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'fastcms.auth.v1.SettingsService', rpc_method_handlers)
@@ -87,7 +105,7 @@ def add_SettingsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SettingsService(object):
-    """The settings of category auth.
+    """The settings of category auth, and a try of those of category mail, which auth-service obeys.
     """
 
     @staticmethod
@@ -134,6 +152,33 @@ class SettingsService(object):
             '/fastcms.auth.v1.SettingsService/UpdateAuthSettings',
             fastcms_dot_auth_dot_v1_dot_settings__pb2.UpdateAuthSettingsRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_settings__pb2.AuthSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendTestMail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.SettingsService/SendTestMail',
+            fastcms_dot_auth_dot_v1_dot_settings__pb2.SendTestMailRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_settings__pb2.SendTestMailResponse.FromString,
             options,
             channel_credentials,
             insecure,

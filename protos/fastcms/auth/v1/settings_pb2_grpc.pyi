@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SettingsServiceStub:
-    """The settings of category auth."""
+    """The settings of category auth, and a try of those of category mail, which auth-service obeys."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +37,27 @@ class SettingsServiceStub:
     """The values in force."""
     UpdateAuthSettings: _grpc.UnaryUnaryMultiCallable[_settings_pb2.UpdateAuthSettingsRequest, _settings_pb2.AuthSettings]
     """Changes what the body names, all of it or nothing, on every replica within a second."""
+    SendTestMail: _grpc.UnaryUnaryMultiCallable[_settings_pb2.SendTestMailRequest, _settings_pb2.SendTestMailResponse]
+    """Sends a mail by the mail settings in force, at once, and tells what the mail server said. ALREADY_EXISTS
+    (MAIL_NOT_SENT) with the server's own words where it did not take the mail.
+    """
 
 @_typing.type_check_only
 class SettingsServiceAsyncStub(SettingsServiceStub):
-    """The settings of category auth."""
+    """The settings of category auth, and a try of those of category mail, which auth-service obeys."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetAuthSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.GetAuthSettingsRequest, _settings_pb2.AuthSettings]  # type: ignore[assignment]
     """The values in force."""
     UpdateAuthSettings: _aio.UnaryUnaryMultiCallable[_settings_pb2.UpdateAuthSettingsRequest, _settings_pb2.AuthSettings]  # type: ignore[assignment]
     """Changes what the body names, all of it or nothing, on every replica within a second."""
+    SendTestMail: _aio.UnaryUnaryMultiCallable[_settings_pb2.SendTestMailRequest, _settings_pb2.SendTestMailResponse]  # type: ignore[assignment]
+    """Sends a mail by the mail settings in force, at once, and tells what the mail server said. ALREADY_EXISTS
+    (MAIL_NOT_SENT) with the server's own words where it did not take the mail.
+    """
 
 class SettingsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The settings of category auth."""
+    """The settings of category auth, and a try of those of category mail, which auth-service obeys."""
 
     @_abc_1.abstractmethod
     def GetAuthSettings(
@@ -66,5 +74,15 @@ class SettingsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settings_pb2.AuthSettings, _abc.Awaitable[_settings_pb2.AuthSettings]]:
         """Changes what the body names, all of it or nothing, on every replica within a second."""
+
+    @_abc_1.abstractmethod
+    def SendTestMail(
+        self,
+        request: _settings_pb2.SendTestMailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settings_pb2.SendTestMailResponse, _abc.Awaitable[_settings_pb2.SendTestMailResponse]]:
+        """Sends a mail by the mail settings in force, at once, and tells what the mail server said. ALREADY_EXISTS
+        (MAIL_NOT_SENT) with the server's own words where it did not take the mail.
+        """
 
 def add_SettingsServiceServicer_to_server(servicer: SettingsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
