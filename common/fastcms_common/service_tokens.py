@@ -13,6 +13,7 @@ import grpc.aio
 
 from fastcms.auth.v1 import keys_pb2, keys_pb2_grpc
 from fastcms_common.channels import DEADLINE
+from fastcms_common.settings import ProcessSettings, stop
 
 # Seconds before its end at which a token is not used any more.
 _MARGIN = 30.0
@@ -29,6 +30,16 @@ def read_key(path: Path) -> bytes:
     if len(key) < 32:
         raise ValueError(f"{path} has to hold at least 32 characters")
     return key
+
+
+def service_key(settings: ProcessSettings) -> bytes:
+    """The key that SERVICE_KEY_FILE names. Ends the process with one line and exit code 2 where there is none."""
+    if settings.service_key_file is None:
+        stop("SERVICE_KEY_FILE: is needed")
+    try:
+        return read_key(settings.service_key_file)
+    except (OSError, ValueError) as error:
+        stop(f"SERVICE_KEY_FILE: {error}")
 
 
 class ServiceTokens:

@@ -7,24 +7,20 @@ import contextlib
 import gc
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import grpc.aio
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from fastcms.auth.v1 import keys_pb2, keys_pb2_grpc
 from fastcms_common import logs
 from fastcms_common.access import Authenticator
 from fastcms_common.audit import AuditLog
 from fastcms_common.cancelling import end
-from fastcms_common.channels import ServiceChannel
 from fastcms_common.live_settings import LiveSettings
-from fastcms_common.redis_connection import connect
+from fastcms_common.process import Process
 from fastcms_common.serving import READY
-from fastcms_common.sessions import SessionGuard
 from fastcms_common.settings import load
-from fastcms_common.tokens import TokenVerifier
 from gateway.access_log import AccessLog, Form, console_line, json_line
 from gateway.addresses import ClientAddresses
 from gateway.config import Settings
@@ -50,26 +46,17 @@ def application() -> Edge:
     if settings.gateway_workers > 1:
         end_with_parent()
 
-    redis = connect(settings.redis_url)
-    sessions = SessionGuard(redis)
-    services = {
-        name: ServiceChannel(getattr(settings, name), multiplex=settings.rpc_multiplex) for name in PACKAGES.values()
-    }
-    keys = keys_pb2_grpc.KeysServiceStub(cast(grpc.aio.Channel, services["auth_service"]))
-
-    async def key_set() -> bytes:
-        answer = await keys.GetKeySet(keys_pb2.GetKeySetRequest())
-        return bytes(answer.data)
-
-    ip_rules = IpRules(redis)
-    limits = RateLimits(redis, settings)
-    live = LiveSettings(redis, {"rate_limits": limits.change})
+    process = Process(settings, NAME)
+    services = {name: process.raw_channel(getattr(settings, name)) for name in PACKAGES.values()}
+    ip_rules = IpRules(process.redis)
+    limits = RateLimits(process.redis, settings)
+    live = LiveSettings(process.redis, {"rate_limits": limits.change})
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await ip_rules.prepare()
         await live.prepare()
-        tasks = [asyncio.create_task(work) for work in (sessions.watch(), ip_rules.watch(), live.watch())]
+        tasks = [asyncio.create_task(work) for work in (process.sessions.watch(), ip_rules.watch(), live.watch())]
         # What was made at start lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -77,23 +64,21 @@ def application() -> Edge:
             yield
         finally:
             await end(tasks)
-            for channel in services.values():
-                await channel.close()
-            await redis.aclose()
+            await process.close()
 
     return build(
         settings,
         compile_routes(service for package in PACKAGES for service in services_of(package)),
-        {package: services[name].raw for package, name in PACKAGES.items()},
-        Authenticator(TokenVerifier(key_set, settings.token_issuer), sessions),
+        {package: services[name] for package, name in PACKAGES.items()},
+        process.authenticator,
         checks={
-            "redis": redis_check(redis),
-            **{name.replace("_", "-"): service_check(channel.raw, READY) for name, channel in services.items()},
+            "redis": redis_check(process.redis),
+            **{name.replace("_", "-"): service_check(channel, READY) for name, channel in services.items()},
         },
         lifespan=lifespan,
         admit=ip_rules.admit,
         limits=limits,
-        audit=AuditLog(redis),
+        audit=process.audit,
     )
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode
 
-from fastcms_common.service_tokens import read_key
-from fastcms_common.settings import ProcessSettings, stop
+from fastcms_common.settings import ProcessSettings
 from scheduler_service.schedules import parse_interval
 from scheduler_service.scraping import parse_targets
 
@@ -94,13 +93,3 @@ class WorkerSettings(SchedulerSettings):
         if self.beat_lock_seconds < 2 * self.beat_seconds:
             raise ValueError("BEAT_LOCK_SECONDS must be at least twice BEAT_SECONDS")
         return self
-
-
-def service_key(settings: ProcessSettings) -> bytes:
-    """The key that all services share. Ends the process with one line and exit code 2 where there is none."""
-    if settings.service_key_file is None:
-        stop("SERVICE_KEY_FILE: is needed")
-    try:
-        return read_key(settings.service_key_file)
-    except (OSError, ValueError) as error:
-        stop(f"SERVICE_KEY_FILE: {error}")

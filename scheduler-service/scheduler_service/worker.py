@@ -31,12 +31,12 @@ from fastcms_common import logs
 from fastcms_common.channels import open_channel
 from fastcms_common.errors import TimedOut
 from fastcms_common.metrics import serve_metrics
-from fastcms_common.service_tokens import ServiceTokens
+from fastcms_common.service_tokens import ServiceTokens, service_key
 from fastcms_common.settings import load
 from fastcms_common.times import from_text
 from scheduler_service.beat import Beat, Plan, keep_time
 from scheduler_service.celery_app import RUN, make_app
-from scheduler_service.config import SERVICE, WorkerSettings, service_key
+from scheduler_service.config import SERVICE, WorkerSettings
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import HttpRules, work_with
 from scheduler_service.tasks import Services
