@@ -37,8 +37,15 @@ IDENTITIES = Table(
     (
         Index(("realm", "email_key"), unique=True, required=True, name="address"),
         Index("founder", unique=True, name="founder"),
-        Index(("realm", "created"), name="realm_created"),
         Index(("state", "updated"), name="state_updated"),
+        # What admins sort and filter their list by: each page is a stretch of one of these.
+        Index(("state", "created"), name="state_created"),
+        Index(("state", "email"), name="state_email"),
+        Index(("state", "name"), name="state_name"),
+        Index(("state", "last_login"), name="state_last_login"),
+        Index(("state", "role", "created"), name="state_role_created"),
+        Index(("state", "verified", "created"), name="state_verified_created"),
+        Index(("realm", "state", "created"), name="realm_state_created"),
         Index("profile_stale", name="profile_stale"),
     ),
     scalars=("role", "superadmin", "verified", "disabled", "email", "name", "last_login", "epoch", "pending_until"),
@@ -93,6 +100,11 @@ class AuthStore:
         """Of whatever state."""
         where = And(eq("realm", realm), eq("email_key", email_key))
         return _identity(await self.storage.first(IDENTITIES.name, where))
+
+    async def realms_of(self, email_key: str) -> set[str]:
+        """The realms in which somebody has this address. Reads all identities: no index leads with the address."""
+        found = await self.storage.find(IDENTITIES.name, eq("email_key", email_key), fields=["realm"])
+        return {one["realm"] for one in found}
 
     async def change_identity(
         self, identity_id: str, changes: dict[str, Any], *, epoch: int | None = None, where: Query = ALL
@@ -269,11 +281,21 @@ class AuthStore:
         return await self.storage.first(GUARDS.name, And(eq("id", _SUPERADMINS), has("ids", identity_id))) is None
 
     async def identities(self, where: Query, sort: Sort, page: int, per_page: int) -> tuple[list[Identity], int]:
-        """One page of the identities, and how many there are."""
-        documents = await self.storage.find(
-            IDENTITIES.name, where, sort=sort, limit=per_page, offset=(page - 1) * per_page
-        )
-        return [msgspec.convert(one, Identity) for one in documents], await self.storage.count(IDENTITIES.name, where)
+        """One page of the identities, and how many there are. Read from whichever end is nearer: databases walk over
+        all that they skip."""
+        total = await self.storage.count(IDENTITIES.name, where)
+        first = (page - 1) * per_page
+        limit = min(per_page, total - first)
+        if limit <= 0:
+            return [], total
+        behind = total - first - limit
+        if behind >= first:
+            documents = await self.storage.find(IDENTITIES.name, where, sort=sort, limit=limit, offset=first)
+        else:
+            back: Sort = [(path, -1 if way > 0 else 1) for path, way in sort]
+            documents = await self.storage.find(IDENTITIES.name, where, sort=back, limit=limit, offset=behind)
+            documents.reverse()
+        return [msgspec.convert(one, Identity) for one in documents], total
 
     async def scan_identities(self, where: Query = ALL) -> AsyncIterator[Identity]:
         """All of them that match."""
