@@ -31,19 +31,22 @@ class History:
         self._clock = clock
 
     async def page(self, name: str, limit: int, offset: int) -> tuple[list[FinishedRun | Task], int]:
-        """One page, and how many there are in all. The run that is going on comes as its task. Raises NotFound."""
+        """One page, and how many there are in all. The run that is going on comes as its task. Raises NotFound.
+
+        Each run is there once, also where it ends while the page is made.
+        """
         task = await self._store.task(name)
         if task is None:
             raise NotFound(f"There is no task '{name}'.", reason="TASK_NOT_FOUND")
-        # At the head stands what the history does not hold yet.
-        head: list[FinishedRun | Task] = [] if task.active is None else [task]
-        known = task.active.id if task.active is not None else None
-        if task.closing is not None and await self._store.run(task.closing.id) is None:
-            head.append(task.closing)
-        elif known is not None and await self._store.run(known) is not None:
-            head.clear()
-        rows, total = await self._store.runs(name, limit, max(0, offset - len(head)))
-        return [*head[offset:], *rows][:limit], total + len(head)
+        await self._store.settle(task)
+        if task.active is not None:
+            rows, total = await self._store.runs(name, limit, max(0, offset - 1))
+            if await self._store.run(task.active.id) is None:
+                head: list[FinishedRun | Task] = [task]
+                return [*head[offset:], *rows][:limit], total + 1
+        # Nothing is going on, or what was has ended meanwhile and may be among those rows or not.
+        rows, total = await self._store.runs(name, limit, offset)
+        return [*rows], total
 
     async def prune(self) -> None:
         """Forgets runs that are too old or too many."""

@@ -266,11 +266,9 @@ class Ledger:
             await self._close(task, active, succeeded=False, result=None, error=error)
 
     async def _enter(self, task: Task) -> None:
-        if task.closing is None:
-            return
-        if not await self._store.enter(task.closing):
-            log.error("a due time was run twice", task=task.id, run=task.closing.id, due=task.closing.due)
-        await self._store.entered(task)
+        closing = task.closing
+        if closing is not None and not await self._store.settle(task):
+            log.error("a due time was run twice", task=task.id, run=closing.id, due=closing.due)
 
     async def _finished_before(self, name: str, run_id: str, fence: int) -> FinishedRun:
         run = await self._store.run(run_id)

@@ -88,12 +88,18 @@ class LedgerStore:
             return False
         return True
 
-    async def entered(self, task: Task) -> None:
-        """Forgets the copy of a run that is in the history now."""
-        if task.closing is not None:
-            await self._store.update(
-                "tasks", task.id, Change(set={"closing": None}, inc={"revision": 1}), eq("revision", task.revision)
-            )
+    async def settle(self, task: Task) -> bool:
+        """Puts the run that `task` finished last into the history, and forgets the copy in the task.
+
+        Idempotent, for any number at once. False where another run stands in the history for the same due time.
+        """
+        if task.closing is None:
+            return True
+        entered = await self.enter(task.closing)
+        await self._store.update(
+            "tasks", task.id, Change(set={"closing": None}, inc={"revision": 1}), eq("revision", task.revision)
+        )
+        return entered
 
     async def run(self, id: str) -> FinishedRun | None:
         document = await self._store.get("runs", id)
