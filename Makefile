@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Each has a Redis, a MongoDB server and a suite of its own.
 TEST_PROCESSES ?= 2
 
-.PHONY: help run dev test lint proto bench profile lock
+.PHONY: help run dev test lint proto bench costs profile lock
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -33,6 +33,9 @@ proto: dev ## Generate the stubs beside the .proto files
 
 bench: dev ## Measure the suite beside its peers, and print the ratios; ARGS as in ARGS=--quick
 	@$(BIN)/python bench/run.py $(ARGS)
+
+costs: dev ## Print what requests cost on 1,000 records and on 1,000,000, on both engines; ARGS=--write keeps it
+	@$(BIN)/python bench/costs.py $(ARGS)
 
 profile: dev ## Show where the time of a request goes; ARGS as in ARGS='--kind list'
 	@$(BIN)/python bench/profile.py $(ARGS)

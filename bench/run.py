@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench import report  # noqa: E402
+from bench.costs import section  # noqa: E402
 from bench.loads import CONNECTIONS, KINDS, find_wrk, run_load  # noqa: E402
 from bench.progress import say  # noqa: E402
 from bench.report import Measurement, Measurements  # noqa: E402
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = [_heading(plan, busy), _compared(wrk, systems, plan)]
     if asked.scale:
         parts += [_by_workers(wrk, plan), _by_records(wrk, plan, asked.most)]
+    if RESULTS.exists() and (costs := section(RESULTS.read_text())):
+        # Measured by `make costs`, in its own time.
+        parts.append(costs)
     text = "\n\n".join(parts) + "\n"
     print(text)
     if asked.write:
