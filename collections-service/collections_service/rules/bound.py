@@ -75,13 +75,20 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A value of the request. `field` is the one that `@request.data.x` is about."""
+    """A value of the request. `field` is the one that `@request.data.x` is about; `own` are the paths that lead to
+    `@request.auth.x` from the caller's own record, one for each auth collection that has such a path."""
 
     source: Literal["auth", "data", "query", "method"]
     names: tuple[str, ...]
     kind: Kind
     modifier: str | None = None
     field: FieldDefinition | None = None
+    own: tuple[Stored, ...] = ()
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether it goes along relations."""
+        return any(stored.hops for stored in self.own)
 
 
 Operand: TypeAlias = Stored | Fixed | Moment | Asked

@@ -16,7 +16,7 @@ from collections_service.rules import bound
 from collections_service.rules.bound import Asked, Bound, Fixed, Hop, Kind, Moment, Some, Stored
 from collections_service.rules.combine import conjunction, disjunction, negation
 from collections_service.rules.others import some
-from collections_service.rules.request import ANONYMOUS, UNEQUAL, Request, Resolved, many, plain
+from collections_service.rules.request import ANONYMOUS, UNEQUAL, Request, Resolved, many, modified, plain
 from collections_service.rules.tree import Op
 from collections_service.rules.types import as_time
 from fastcms_common.storage import (
@@ -74,7 +74,16 @@ class Compiler:
 
     async def resolve(self, operand: Fixed | Moment | Asked) -> Resolved:
         """What an operand is worth in this request."""
-        return await self.request.value(operand)
+        if not isinstance(operand, Asked) or not operand.own:
+            return self.request.value(operand)
+        own = await self.request.own_record()
+        path = next((path for path in operand.own if own is not None and path.home.id == own[0].id), None)
+        if own is None or path is None:
+            return self.request.value(operand)
+        self.looked_up = self.looked_up or operand.leads_on
+        values = await self.values(path, own[1])
+        value = plain(values if path.many and len(values) != 1 else values[0] if values else None)
+        return value if path.length else modified(value, operand.modifier)
 
     async def _field(self, field: Stored, op: Op, value: Resolved, any_: bool, docs: Docs) -> Query:
         value = _in_time(field.kind, op, value)
@@ -142,7 +151,10 @@ class Compiler:
         parts: list[Query] = [conjunction([is_null((hop.field.id,)), of_null])]
         for target in await self._targets(hop, docs):
             values = await self.values(behind, target)
-            compared = await self._field(right, _FLIPPED[op], plain(values[0]) if values else None, any_, docs)
+            if not values:
+                # The path leads to a record that is not there for this caller.
+                continue
+            compared = await self._field(right, _FLIPPED[op], plain(values[0]), any_, docs)
             parts.append(conjunction([eq((hop.field.id,), target[ID]), compared]))
         return disjunction(parts)
 
@@ -151,18 +163,21 @@ class Compiler:
         if docs is None:
             return await related.rows(hop.target, await self.askable(hop.target, None))
         ids = list(dict.fromkeys(id for doc in docs for id in many(doc.get(hop.field.id)) if isinstance(id, str)))
-        targets = [doc for doc in await related.get_many(hop.target, ids) if doc is not None]
-        askable = await self.askable(hop.target, targets)
-        return [target for target in targets if matches(askable, target)]
+        return await self._shown_records(hop.target, ids)
+
+    async def _shown_records(self, target: Collection, ids: Sequence[str]) -> list[Document]:
+        """Those of the records that are there and that the caller may learn something about."""
+        found = [doc for doc in await self.request.related.get_many(target, ids) if doc is not None]
+        askable = await self.askable(target, found)
+        return [doc for doc in found if matches(askable, doc)]
 
     async def values(self, field: Stored, doc: Document) -> list[object]:
-        """The values that the path has, seen from this record."""
+        """The values that the path has, seen from this record; none where it leads to none that may be asked about."""
         docs: list[Document | None] = [doc]
         for hop in field.hops:
             ids = [id for one in docs if one is not None for id in many(one.get(hop.field.id))]
             known = [id for id in ids if isinstance(id, str)]
-            found = await self.request.related.get_many(hop.target, known)
-            docs = [one for one in found if one is not None] + [None] * (len(ids) - len(known))
+            docs = [*await self._shown_records(hop.target, known), *[None] * (len(ids) - len(known))]
         values: list[object] = []
         for one in docs:
             held: object = one if one is None or matches(self._shown(field), one) else None

@@ -66,8 +66,8 @@ class Request:
     before: Document | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     _now: datetime | None = None
-    _auth: Document | None = None
-    _auth_read: bool = False
+    _own: Document | None = None
+    _own_read: bool = False
 
     @property
     def now(self) -> datetime:
@@ -76,8 +76,8 @@ class Request:
             self._now = times.now()
         return self._now
 
-    async def value(self, operand: Fixed | Moment | Asked) -> Resolved:
-        """What the operand is worth."""
+    def value(self, operand: Fixed | Moment | Asked) -> Resolved:
+        """What the operand is worth, if it does not rest on the caller's record."""
         if isinstance(operand, Fixed):
             return operand.value
         if isinstance(operand, Moment):
@@ -86,9 +86,9 @@ class Request:
             return operand.names[0] in (self.given if operand.source == "data" else self.query)
         if operand.modifier == "changed":
             return self._changed(operand)
-        return _modified(await self._asked(operand), operand.modifier)
+        return modified(self._asked(operand), operand.modifier)
 
-    async def _asked(self, operand: Asked) -> Resolved:
+    def _asked(self, operand: Asked) -> Resolved:
         if operand.source == "method":
             return self.method
         if operand.source == "query":
@@ -96,28 +96,31 @@ class Request:
         if operand.source == "data":
             key = operand.field.id if operand.field is not None else ""
             return plain(_at(self.data, (key, *operand.names[1:])))
-        if self.caller is None:
-            return ANONYMOUS
-        return await self._of_caller(self.caller, operand.names)
+        return ANONYMOUS if self.caller is None else self._of_caller(self.caller, operand.names[0])
 
-    async def _of_caller(self, caller: Caller, names: tuple[str, ...]) -> Resolved:
-        collection = self.realm(caller.realm) if caller.realm != BUILT_IN_REALM else None
-        known = {
+    def _of_caller(self, caller: Caller, name: str) -> Resolved:
+        """What is known of any caller; None for the rest."""
+        collection = self._realm_of(caller)
+        return {
             "id": caller.id,
             "role": caller.role,
             "superadmin": caller.superadmin,
             "collection_id": collection.id if collection else None,
             "collection": collection.name if collection else caller.realm,
-        }
-        if names[0] in known:
-            return known[names[0]]
-        field_ = collection.by_name.get(names[0]) if collection else None
-        if collection is None or field_ is None:
+        }.get(name)
+
+    async def own_record(self) -> tuple[Collection, Document] | None:
+        """The caller's record in their auth collection; read once. None where they have none."""
+        collection = self._realm_of(self.caller) if self.caller is not None else None
+        if self.caller is None or collection is None:
             return None
-        if not self._auth_read:
-            (self._auth,) = await self.related.get_many(collection, [caller.id])
-            self._auth_read = True
-        return plain(_at(self._auth or {}, (field_.id, *names[1:])))
+        if not self._own_read:
+            (self._own,) = await self.related.get_many(collection, [self.caller.id])
+            self._own_read = True
+        return None if self._own is None else (collection, self._own)
+
+    def _realm_of(self, caller: Caller) -> Collection | None:
+        return self.realm(caller.realm) if caller.realm != BUILT_IN_REALM else None
 
     def _changed(self, operand: Asked) -> bool:
         """Whether the body gives the field another value than the one that is stored."""
@@ -139,7 +142,8 @@ def plain(value: Any) -> Resolved:
     return value
 
 
-def _modified(value: Resolved, modifier: str | None) -> Resolved:
+def modified(value: Resolved, modifier: str | None) -> Resolved:
+    """The value under `:length` or `:lower`."""
     if modifier == "length":
         if value is None or value is ANONYMOUS:
             return 0
@@ -201,6 +205,7 @@ __all__ = [
     "Request",
     "Resolved",
     "many",
+    "modified",
     "moment_of",
     "plain",
 ]

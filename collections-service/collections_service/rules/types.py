@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from collections_service.models import Collection, FieldDefinition, RuleName
@@ -39,6 +39,8 @@ CALLER_KINDS: dict[str, Kind] = {
     "name": "text",
     "verified": "bool",
 }
+# What of that every caller's token says; the rest is in their record.
+OF_ANY_CALLER = frozenset({"id", "role", "superadmin", "collection_id", "collection"})
 _TEXTUAL: frozenset[Kind] = frozenset({"text", "day", "time", "any", "null"})
 
 
@@ -67,9 +69,18 @@ class Scope:
 def check(expression: tree.Expression, scope: Scope) -> Bound:
     """The bound tree. ExpressionError at the first mistake."""
     checked = _Checker(scope).quantified(expression, frozenset())
-    if sum(isinstance(one, Stored) and bool(one.hops or one.other) for one in operands(checked)) > MAX_LOOKUPS:
+    if sum(_looks_up(operand) for operand in operands(checked)) > MAX_LOOKUPS:
         raise ExpressionError(f"At most {MAX_LOOKUPS} paths may lead to other records", 0)
     return checked
+
+
+def _looks_up(operand: Operand) -> bool:
+    match operand:
+        case Stored():
+            return bool(operand.hops or operand.other)
+        case Asked():
+            return operand.leads_on
+    return False
 
 
 class _Checker:
@@ -125,14 +136,14 @@ class _Checker:
             case tree.Macro():
                 return Moment(node)
             case tree.Path("record", names):
-                return self._stored(self._scope.collection, names, node, other=False)
+                return _modified(self._stored(self._scope.collection, names, node), node)
             case tree.Path("collection", names):
                 home = self._named(names[0], node.at)
-                return self._stored(home, names[1:], node, other=True)
+                return _modified(self._stored(home, names[1:], node, other=True), node)
             case tree.Path():
                 return self._asked(node)
 
-    def _stored(self, home: Collection, names: tuple[str, ...], node: tree.Path, *, other: bool) -> Stored:
+    def _stored(self, home: Collection, names: tuple[str, ...], node: tree.Path, *, other: bool = False) -> Stored:
         hops: list[Hop] = []
         here = home
         for index, name in enumerate(names):
@@ -140,8 +151,7 @@ class _Checker:
             rest = names[index + 1 :]
             if field.type != "relation" or not rest:
                 path, kind = _inside(field, rest, node)
-                stored = Stored(home, tuple(hops), field, path, kind, other=other)
-                return _modified(stored, node)
+                return Stored(home, tuple(hops), field, path, kind, other=other)
             if len(hops) == MAX_HOPS:
                 raise ExpressionError(f"A path goes along at most {MAX_HOPS} relations", node.at)
             target = self._scope.schemas.with_id(field.collection or "")
@@ -154,7 +164,7 @@ class _Checker:
     def _field(self, collection: Collection, name: str, node: tree.Path) -> FieldDefinition:
         field = collection.by_name.get(name)
         # A hidden field and one that is not there get the same answer.
-        if field is None or (field.hidden and not self._scope.sees_hidden):
+        if field is None or not self._sees(field):
             where = "" if collection.id == self._scope.collection.id else f" in '{collection.name}'"
             raise ExpressionError(f"Unknown field '{name}'{where}", node.at)
         return field
@@ -171,7 +181,7 @@ class _Checker:
                 raise ExpressionError("'@request.query' has names of one word", node.at)
             return _as_modified(Asked("query", node.names, "text", node.modifier), node)
         if node.source == "auth":
-            return _as_modified(Asked("auth", node.names, self._caller_kind(node), node.modifier), node)
+            return _as_modified(self._of_caller(node), node)
         field = self._field(self._scope.collection, node.names[0], node)
         path, kind = _inside(field, node.names[1:], node)
         if node.modifier in ("isset", "changed") and len(node.names) > 1:
@@ -179,19 +189,28 @@ class _Checker:
         asked = Asked("data", (node.names[0], *path[1:]), kind, node.modifier, field)
         return _as_modified(asked, node)
 
-    def _caller_kind(self, node: tree.Path) -> Kind:
+    def _of_caller(self, node: tree.Path) -> Asked:
         """A caller may be of any auth collection: the kind is what all of them agree on."""
         name = node.names[0]
         if len(node.names) > 1 and name in CALLER_KINDS:
             raise ExpressionError(f"'@request.auth.{name}' has nothing inside", node.at)
         kinds: set[Kind] = {CALLER_KINDS[name]} if name in CALLER_KINDS else set()
+        own, mistakes = [], []
         for collection in self._scope.schemas.all():
-            field = collection.by_name.get(name) if collection.type == "auth" else None
-            if field is not None:
-                kinds.add(_inside(field, node.names[1:], node)[1])
+            if collection.type != "auth" or name in OF_ANY_CALLER or not self._sees(collection.by_name.get(name)):
+                continue
+            try:
+                own.append(replace(self._stored(collection, node.names, node), length=node.modifier == "length"))
+            except ExpressionError as error:
+                mistakes.append(error)
+        kinds.update(stored.kind for stored in own)
         if not kinds:
-            raise ExpressionError(f"Unknown name '@request.auth.{name}': no auth collection has such a field", node.at)
-        return kinds.pop() if len(kinds) == 1 else "any"
+            unknown = f"Unknown name '@request.auth.{name}': no auth collection has such a field"
+            raise mistakes[0] if mistakes else ExpressionError(unknown, node.at)
+        return Asked("auth", node.names, kinds.pop() if len(kinds) == 1 else "any", node.modifier, own=tuple(own))
+
+    def _sees(self, field: FieldDefinition | None) -> bool:
+        return field is not None and (self._scope.sees_hidden or not field.hidden)
 
 
 def _collections(node: tree.Expression) -> set[str]:
@@ -254,7 +273,7 @@ def _as_modified(asked: Asked, node: tree.Path) -> Asked:
         kind = "number"
     elif node.modifier == "lower" and asked.kind not in ("text", "any"):
         raise ExpressionError("':lower' is for texts", node.at)
-    return Asked(asked.source, asked.names, kind, asked.modifier, asked.field)
+    return replace(asked, kind=kind)
 
 
 def as_time(text: str, kind: Kind) -> str | None:

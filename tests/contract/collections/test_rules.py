@@ -158,6 +158,35 @@ async def test_rules_along_relations(server: CollectionsServer) -> None:
         await server.add("tasks", green, title="t2", project=low["id"])
 
 
+async def test_the_caller_s_own_relations_in_a_rule(server: CollectionsServer) -> None:
+    await server.create("teams", "name", {"name": "boss", "type": "relation", "collection": "teams"})
+    top = await server.add("teams", name="top")
+    red = await server.add("teams", name="red", boss=top["id"])
+    fields: tuple[dict[str, Any], ...] = (
+        {"name": "team", "type": "relation", "collection": "teams"},
+        {"name": "teams", "type": "relation", "collection": "teams", "max_select": 3},
+    )
+    realm = (await server.create("members", *fields, type="auth")).id
+    await server.create("robots", "name", type="auth")
+    rule = "title = @request.auth.team.name || title ?= @request.auth.teams.boss.name"
+    await server.open("posts", "title", list_rule=rule, update_rule=rule)
+    posts = {title: await server.add("posts", title=title) for title in ("red", "top", "blue")}
+    _, one = await member(server, realm, team=red["id"])
+    _, many = await member(server, realm, teams=[top["id"], red["id"]])
+    _, none = await member(server, realm)
+    assert await server.values("posts", "title", bearer=one) == ["red"]
+    assert await server.values("posts", "title", bearer=many) == ["top"]
+    for bearer in (none, NOBODY, await server.user()):
+        assert await server.values("posts", "title", bearer=bearer) == []
+    await server.patch("posts", posts["red"]["id"], {"title": "red"}, one)
+    with pytest.raises(Denied):
+        await server.patch("posts", posts["blue"]["id"], {"title": "red"}, one)
+    for rule in ("title = @request.auth.team.nope", "title = @request.auth.team.boss.boss.boss.name"):
+        with pytest.raises(Invalid) as refused:
+            await server.create("wrong", "title", list_rule=rule)
+        assert refused.value.fields[0].field == "list_rule"
+
+
 async def test_another_collection_in_a_rule(server: CollectionsServer) -> None:
     realm = (await server.create("members", "name", type="auth")).id
     await server.open(
@@ -339,6 +368,49 @@ async def test_a_filter_reaches_only_what_may_be_viewed(server: CollectionsServe
     assert await server.values("posts", "title", "author.salary = '9'") == ["b"]
     page = await server.list("posts", bearer=user, expand="author", sort="title")
     assert [item["expand"] for item in page["items"]] == [{}, {"author": page["items"][1]["expand"]["author"]}]
+
+
+async def test_a_filter_learns_nothing_hidden_by_way_of_the_caller_s_own_record(server: CollectionsServer) -> None:
+    """A member's own record may hold what only admins know of them, and lead to what they may not view."""
+    await server.open("teams", "name", {"name": "code", "type": "text", "hidden": True}, view_rule="name = 'open'")
+    fields: tuple[dict[str, Any], ...] = (
+        {"name": "risk", "type": "text", "hidden": True},
+        {"name": "team", "type": "relation", "collection": "teams"},
+        {"name": "second", "type": "relation", "collection": "teams"},
+    )
+    realm = (await server.create("members", *fields, type="auth", view_rule="")).id
+    closed, shown = [await server.add("teams", name=name, code="7") for name in ("closed", "open")]
+    _, token = await member(server, realm, risk="high", team=closed["id"], second=shown["id"])
+    await server.open("posts", "title")
+    await server.add("posts", title="t")
+    for filter in ("@request.auth.risk = 'high'", "@request.auth.team.code = '7'", "@request.auth.second.code = '7'"):
+        with pytest.raises(Invalid):
+            await server.list("posts", filter, token)
+    assert await server.values("posts", "title", "@request.auth.second.name = 'open'", token) == ["t"]
+    for filter in ("@request.auth.team.name = 'closed'", "@request.auth.team.name ~ '%'"):
+        assert await server.values("posts", "title", filter, token) == [], filter
+    # A rule is the admins' own word, and knows everything.
+    await server.open("secrets", "title", list_rule="@request.auth.risk = 'high' && @request.auth.team.code = '7'")
+    await server.add("secrets", title="s")
+    assert await server.values("secrets", "title", bearer=token) == ["s"]
+
+
+async def test_a_comparison_of_fields_reaches_only_what_may_be_viewed(
+    server: CollectionsServer, storage: Storage
+) -> None:
+    storage.needs(FIELD_AGAINST_FIELD)
+    await server.open("teams", "name", view_rule="name = 'open'")
+    team = {"name": "team", "type": "relation", "collection": "teams"}
+    await server.open("people", "name", team)
+    await server.open("posts", "title", {"name": "author", "type": "relation", "collection": "people"})
+    for name in ("open", "closed"):
+        where = await server.add("teams", name=name)
+        author = await server.add("people", name="p", team=where["id"])
+        await server.add("posts", title=name, author=author["id"])
+    user = await server.user()
+    for filter in ("author.team.name = title", "title >= author.team.name", "author.team.name != null"):
+        assert await server.values("posts", "title", filter, user) == ["open"], filter
+        assert len(await server.values("posts", "title", filter)) == 2
 
 
 async def test_an_email_is_seen_by_its_owner_and_by_whom_they_let(server: CollectionsServer) -> None:

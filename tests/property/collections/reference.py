@@ -116,10 +116,10 @@ class Reference:
         members = self.world.snapshot.named("members")
         assert members is not None
         mine = next((doc for doc in self.world.docs[members.id] if doc["id"] == self.caller.id), {})
-        held = mine.get(members.by_name[side.names[0]].id)
+        found = self._walk(members, mine, side.names)
         if side.modifier == "length":
-            return [0 if held is None else len(held) if isinstance(held, list) else 1]
-        return held if isinstance(held, list) else [held]
+            return [0 if held is None else len(held) if isinstance(held, list) else 1 for held in found]
+        return [value for held in found for value in (held if isinstance(held, list) else [held])]
 
     def _walk(self, collection: Collection, doc: Any, names: tuple[str, ...]) -> list[Any]:
         """What the path holds, once for each record that it leads to."""

@@ -45,7 +45,10 @@ OTHER_PATHS = [
     *(("teams", "name"), ("teams", "level"), ("teams", "flags"), ("members", "name"), ("members", "id")),
     *(("members", "team"), ("members", "team", "name"), ("members", "teams"), ("teams", "id")),
 ]
-AUTH_PATHS = [("id",), ("role",), ("name",), ("team",), ("teams",), ("verified",)]
+AUTH_PATHS = [
+    *(("id",), ("role",), ("name",), ("team",), ("teams",), ("verified",), ("team", "name"), ("team", "flags")),
+    *(("teams", "name"), ("teams", "level")),
+]
 MODIFIERS: tuple[Modifier | None, ...] = (None, "lower", "length", "each")
 OPERANDS: list[Operand] = [
     *(Path("record", names, modifier) for names in RECORD_PATHS for modifier in MODIFIERS),
