@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from auth_service.models import Identity
+from auth_service.realms import Realm
 from fastcms.collections.v1 import profiles_pb2
 from fastcms_common.channels import as_service
 from fastcms_common.errors import NotFound, Unauthenticated
@@ -56,6 +57,12 @@ class Profiles:
         """Deletes the record. Idempotent. Conflict where records that must not lose it point to it."""
         with as_service():
             await self._stub.DeleteProfile(profiles_pb2.DeleteProfileRequest(collection=identity.realm, id=identity.id))
+
+    async def named(self, realm: Realm, value: str) -> str:
+        """The id of the member with this value in the realm's `identity_field`; empty where there is none."""
+        request = profiles_pb2.FindNamedProfileRequest(collection=realm.id, value=value)
+        with as_service():
+            return (await self._stub.FindNamedProfile(request)).id
 
     async def missing(self, realm: str, ids: Sequence[str]) -> set[str]:
         """Those of the ids that have no record."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Seconds for which what a collection says of itself is believed.
 _FRESH = 1.0
 _CAPACITY = 10_000
+EMAIL = "email"
 # What a collection may say otherwise than the settings (contract, section 2).
 _OVERRIDES = ("password_auth_enabled", "otp_enabled", "oauth_enabled", "mfa_enabled")
 
@@ -37,6 +38,11 @@ class Realm:
     @property
     def built_in(self) -> bool:
         return self.id == BUILT_IN_REALM
+
+    @property
+    def identity_field(self) -> str:
+        """What members sign in with beside their password: `email`, or a unique field of their profile."""
+        return self.options.get("identity_field") or EMAIL
 
     def settings(self, general: AuthSettings) -> AuthSettings:
         """The settings as they hold in this realm."""

@@ -13,13 +13,15 @@ from auth_service.lockouts import Attempt, Lockouts
 from auth_service.models import Identity
 from auth_service.passwords import Passwords
 from auth_service.profiles import Profiles
-from auth_service.realms import Realm
+from auth_service.realms import EMAIL, Realm
 from auth_service.second_factors import SecondFactors
 from auth_service.sessions import Sessions
 from auth_service.store import AuthStore
 from fastcms_common.audit import AuditLog
 from fastcms_common.context import Caller
 from fastcms_common.errors import Denied, Invalid, Unauthenticated
+
+_NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +61,29 @@ class SignIn:
         self._factors = factors
         self._audit = audit
 
-    async def with_password(self, realm: Realm, email: str, password: str, mfa_code: str | None) -> SignedIn:
-        """Signs in with e-mail and password.
+    async def with_password(self, realm: Realm, name: str, password: str, mfa_code: str | None) -> SignedIn:
+        """Signs in with a password and what the realm knows its members by: an e-mail, or their `identity_field`.
 
         Raises Denied (ACCOUNT_LOCKED, PASSWORD_AUTH_DISABLED) or Unauthenticated: INVALID_CREDENTIALS is the same,
-        after the same work, for an unknown e-mail, a wrong password and a disabled account; MFA_REQUIRED and
+        after the same work, for an unknown name, a wrong password and a disabled account; MFA_REQUIRED and
         MFA_CODE_INVALID come after a right password only.
         """
         # Built-in users have no other way in: switching passwords off must not shut the last admin out.
         if not realm.built_in and not realm.settings(self._settings.current).password_auth_enabled:
             raise Denied("Signing in with a password is switched off here.", reason="PASSWORD_AUTH_DISABLED")
-        email_key = addresses.key(email)
+        email_key = await self._email_key(realm, name)
         try:
             async with self._lockouts.attempt(realm.id, email_key) as attempt:
                 identity = await self._store.identity_by_email(realm.id, email_key)
                 matches = await self._passwords.verify(identity.password_hash if identity else None, password)
                 if identity is None or not matches or not may_sign_in(identity):
-                    await self._refuse(attempt, realm.id, email, identity)
+                    await self._refuse(attempt, realm.id, identity.email if identity else name, identity)
                     raise wrong_credentials()
                 await self._ask_second_factor(attempt, identity, mfa_code)
                 await attempt.succeeded()
         except Denied as refusal:
             if refusal.reason == "ACCOUNT_LOCKED":
-                await self._note_failure(realm.id, email, "locked")
+                await self._note_failure(realm.id, name, "locked")
             raise
         await self._renew_hash(identity, password)
         return await self.finish(identity, "password")
@@ -189,6 +191,17 @@ class SignIn:
         await self._audit.record(
             "auth", "all_sessions_revoked", description="Ended all own sessions", details={"revoked": ended}
         )
+
+    async def _email_key(self, realm: Realm, name: str) -> str:
+        """Where the account is found that `name` means, and under what its failures are counted."""
+        if realm.identity_field == EMAIL:
+            return addresses.key(name)
+        # One look-up here and one there, whether or not there is such a name.
+        identity = await self._store.identity(await self._profiles.named(realm, name) or _NOBODY)
+        if identity is not None and identity.realm == realm.id:
+            return identity.email_key
+        # No e-mail has a space in it: what is nobody's name is nobody's e-mail either.
+        return f"{realm.identity_field} {name}"
 
     @property
     def _idle(self) -> timedelta:

@@ -15,7 +15,7 @@ from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.errors import FieldError, Invalid, NotFound
 from fastcms_common.ids import is_uuid
-from fastcms_common.storage import Change, Document, Duplicate
+from fastcms_common.storage import Change, Document, Duplicate, eq
 
 
 class Profiles:
@@ -102,6 +102,15 @@ class Profiles:
         release = await self._relations.plan(snapshot, collection, [id])
         await self._store.delete(collection, id)
         await self._relations.carry_out(release)
+
+    async def named(self, realm: str, value: str) -> str | None:
+        """The member with this value in the collection's `identity_field`."""
+        collection, _ = await self._find(realm)
+        field = collection.by_name.get((collection.options.get("auth") or {}).get("identity_field") or EMAIL.name)
+        if field is None or field.system:
+            return None
+        found = await self._store.find(collection, eq(field.id, value), limit=1, fields=())
+        return found[0][ID] if found else None
 
     async def existing(self, realm: str, ids: Sequence[str]) -> list[str]:
         """Which of these members have a record."""

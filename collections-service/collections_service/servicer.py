@@ -237,6 +237,12 @@ class ProfilesServicer(ProfilesServiceServicer):
         await self._profiles.delete(request.collection, request.id)
         return Empty()
 
+    async def FindNamedProfile(
+        self, request: profiles_pb2.FindNamedProfileRequest, context: Context
+    ) -> profiles_pb2.FindNamedProfileResponse:
+        found = await self._profiles.named(request.collection, request.value)
+        return profiles_pb2.FindNamedProfileResponse(id=found or "")
+
     async def FindProfiles(
         self, request: profiles_pb2.FindProfilesRequest, context: Context
     ) -> profiles_pb2.FindProfilesResponse:

@@ -50,6 +50,9 @@ class Collections(profiles_pb2_grpc.ProfilesServiceServicer):
     async def DeleteProfile(self, request, context):
         return await self._serve(context, "DeleteProfile", request, self._delete)
 
+    async def FindNamedProfile(self, request, context):
+        return await self._serve(context, "FindNamedProfile", request, self._find_named)
+
     async def FindProfiles(self, request, context):
         return await self._serve(context, "FindProfiles", request, self._find)
 
@@ -108,6 +111,15 @@ class Collections(profiles_pb2_grpc.ProfilesServiceServicer):
         return profiles_pb2.FindProfilesResponse(
             ids=[one for one in request.ids if (request.collection, one) in self.records]
         )
+
+    def _find_named(self, request):
+        name = {id_: name for name, id_ in self.realms.items()}[request.collection]
+        field = self.options[name]["identity_field"]
+        found = [
+            one for (realm, one), record in self.records.items()
+            if realm == request.collection and record.get(field) == request.value
+        ]  # fmt: skip
+        return profiles_pb2.FindNamedProfileResponse(id=found[0] if found else "")
 
     @staticmethod
     def _profile(record):

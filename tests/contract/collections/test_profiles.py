@@ -71,6 +71,24 @@ async def test_a_profile_is_made_once_and_read_by_its_owner(auth: AuthService) -
     assert list((await auth.call("FindProfiles", ids=[id, new_id()])).ids) == [id]
 
 
+async def test_a_member_is_found_by_what_the_collection_knows_them_by(server: CollectionsServer) -> None:
+    username = {"name": "username", "type": "text", "required": True, "unique": True}
+    options = b'{"auth": {"identity_field": "username"}}'
+    made = await server.create("members", username, "company", type="auth", options=options)
+    auth = AuthService(server, made.id, await server.service())
+    sara = new_id()
+    await auth.create(sara, "sara@example.com", username="Sara", company="Acme")
+    assert (await auth.call("FindNamedProfile", value="Sara")).id == sara
+    for nobody in ("sara", "Sara ", "Acme", "sara@example.com", sara, "%"):
+        assert (await auth.call("FindNamedProfile", value=nobody)).id == ""
+
+
+async def test_nobody_is_found_where_the_collection_names_no_field(auth: AuthService) -> None:
+    await auth.create(new_id(), "ada@example.com", company="Acme")
+    for value in ("ada@example.com", "Acme"):
+        assert (await auth.call("FindNamedProfile", value=value)).id == ""
+
+
 @on_one_engine
 @pytest.mark.parametrize(
     ("data", "fields"),

@@ -115,6 +115,7 @@ class LoginRequest(_message.Message):
     MFA_CODE_FIELD_NUMBER: _builtins.int
     COLLECTION_FIELD_NUMBER: _builtins.int
     email: _builtins.str
+    """Members of a collection whose options.auth.identity_field names another field sign in with the value of that field."""
     password: _builtins.str
     mfa_code: _builtins.str
     """Six digits of the second factor, or a recovery code."""

@@ -7,7 +7,7 @@ from fastcms.auth.v1 import auth_pb2 as fastcms_dot_auth_dot_v1_dot_auth__pb2
 from fastcms.auth.v1 import oauth_pb2 as fastcms_dot_auth_dot_v1_dot_oauth__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.78.2'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

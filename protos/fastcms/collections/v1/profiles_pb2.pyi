@@ -183,6 +183,49 @@ class DeleteProfileRequest(_message.Message):
 Global___DeleteProfileRequest: _TypeAlias = DeleteProfileRequest  # noqa: Y015
 
 @_typing.final
+class FindNamedProfileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    value: _builtins.str
+    """Compared as it is."""
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindNamedProfileRequest: _TypeAlias = FindNamedProfileRequest  # noqa: Y015
+
+@_typing.final
+class FindNamedProfileResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Empty: nobody's."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindNamedProfileResponse: _TypeAlias = FindNamedProfileResponse  # noqa: Y015
+
+@_typing.final
 class FindProfilesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -6,7 +6,7 @@ import warnings
 from fastcms.collections.v1 import profiles_pb2 as fastcms_dot_collections_dot_v1_dot_profiles__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.78.2'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -63,6 +63,11 @@ class ProfilesServiceStub(object):
                 request_serializer=fastcms_dot_collections_dot_v1_dot_profiles__pb2.DeleteProfileRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.FindNamedProfile = channel.unary_unary(
+                '/fastcms.collections.v1.ProfilesService/FindNamedProfile',
+                request_serializer=fastcms_dot_collections_dot_v1_dot_profiles__pb2.FindNamedProfileRequest.SerializeToString,
+                response_deserializer=fastcms_dot_collections_dot_v1_dot_profiles__pb2.FindNamedProfileResponse.FromString,
+                _registered_method=True)
         self.FindProfiles = channel.unary_unary(
                 '/fastcms.collections.v1.ProfilesService/FindProfiles',
                 request_serializer=fastcms_dot_collections_dot_v1_dot_profiles__pb2.FindProfilesRequest.SerializeToString,
@@ -114,6 +119,14 @@ class ProfilesServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindNamedProfile(self, request, context):
+        """Whose record has this value in the field that options.auth.identity_field names. Nobody's where the collection names
+        none, or the e-mail, which is auth-service's to look up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FindProfiles(self, request, context):
         """Which of these members have a record. An unknown collection has none.
         """
@@ -148,6 +161,11 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.DeleteProfile,
                     request_deserializer=fastcms_dot_collections_dot_v1_dot_profiles__pb2.DeleteProfileRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'FindNamedProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindNamedProfile,
+                    request_deserializer=fastcms_dot_collections_dot_v1_dot_profiles__pb2.FindNamedProfileRequest.FromString,
+                    response_serializer=fastcms_dot_collections_dot_v1_dot_profiles__pb2.FindNamedProfileResponse.SerializeToString,
             ),
             'FindProfiles': grpc.unary_unary_rpc_method_handler(
                     servicer.FindProfiles,
@@ -293,6 +311,33 @@ class ProfilesService(object):
             '/fastcms.collections.v1.ProfilesService/DeleteProfile',
             fastcms_dot_collections_dot_v1_dot_profiles__pb2.DeleteProfileRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindNamedProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.collections.v1.ProfilesService/FindNamedProfile',
+            fastcms_dot_collections_dot_v1_dot_profiles__pb2.FindNamedProfileRequest.SerializeToString,
+            fastcms_dot_collections_dot_v1_dot_profiles__pb2.FindNamedProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,10 @@ class ProfilesServiceStub:
     """Deletes a member's record with what on_delete asks for. Idempotent: no record, or no collection, is a success.
     FAILED_PRECONDITION is never answered: a restrict relation refuses with ALREADY_EXISTS, as the record route does.
     """
+    FindNamedProfile: _grpc.UnaryUnaryMultiCallable[_profiles_pb2.FindNamedProfileRequest, _profiles_pb2.FindNamedProfileResponse]
+    """Whose record has this value in the field that options.auth.identity_field names. Nobody's where the collection names
+    none, or the e-mail, which is auth-service's to look up.
+    """
     FindProfiles: _grpc.UnaryUnaryMultiCallable[_profiles_pb2.FindProfilesRequest, _profiles_pb2.FindProfilesResponse]
     """Which of these members have a record. An unknown collection has none."""
 
@@ -77,6 +81,10 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     DeleteProfile: _aio.UnaryUnaryMultiCallable[_profiles_pb2.DeleteProfileRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a member's record with what on_delete asks for. Idempotent: no record, or no collection, is a success.
     FAILED_PRECONDITION is never answered: a restrict relation refuses with ALREADY_EXISTS, as the record route does.
+    """
+    FindNamedProfile: _aio.UnaryUnaryMultiCallable[_profiles_pb2.FindNamedProfileRequest, _profiles_pb2.FindNamedProfileResponse]  # type: ignore[assignment]
+    """Whose record has this value in the field that options.auth.identity_field names. Nobody's where the collection names
+    none, or the e-mail, which is auth-service's to look up.
     """
     FindProfiles: _aio.UnaryUnaryMultiCallable[_profiles_pb2.FindProfilesRequest, _profiles_pb2.FindProfilesResponse]  # type: ignore[assignment]
     """Which of these members have a record. An unknown collection has none."""
@@ -130,6 +138,16 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a member's record with what on_delete asks for. Idempotent: no record, or no collection, is a success.
         FAILED_PRECONDITION is never answered: a restrict relation refuses with ALREADY_EXISTS, as the record route does.
+        """
+
+    @_abc_1.abstractmethod
+    def FindNamedProfile(
+        self,
+        request: _profiles_pb2.FindNamedProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_pb2.FindNamedProfileResponse, _abc.Awaitable[_profiles_pb2.FindNamedProfileResponse]]:
+        """Whose record has this value in the field that options.auth.identity_field names. Nobody's where the collection names
+        none, or the e-mail, which is auth-service's to look up.
         """
 
     @_abc_1.abstractmethod
