@@ -6,7 +6,7 @@ import warnings
 from fastcms.admin.v1 import audit_pb2 as fastcms_dot_admin_dot_v1_dot_audit__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
-GRPC_GENERATED_VERSION = '1.78.2'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

@@ -6,7 +6,7 @@ import warnings
 from fastcms.admin.v1 import ip_rules_pb2 as fastcms_dot_admin_dot_v1_dot_ip__rules__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.78.2'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

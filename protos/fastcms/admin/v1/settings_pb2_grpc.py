@@ -5,7 +5,7 @@ import warnings
 
 from fastcms.admin.v1 import settings_pb2 as fastcms_dot_admin_dot_v1_dot_settings__pb2
 
-GRPC_GENERATED_VERSION = '1.78.2'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

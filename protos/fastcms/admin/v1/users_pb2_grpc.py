@@ -7,7 +7,7 @@ from fastcms.admin.v1 import admin_pb2 as fastcms_dot_admin_dot_v1_dot_admin__pb
 from fastcms.admin.v1 import users_pb2 as fastcms_dot_admin_dot_v1_dot_users__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
-GRPC_GENERATED_VERSION = '1.78.2'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

@@ -5,7 +5,7 @@ import warnings
 
 from fastcms.scheduler.v1 import metrics_pb2 as fastcms_dot_scheduler_dot_v1_dot_metrics__pb2
 
-GRPC_GENERATED_VERSION = '1.78.2'
+GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
