@@ -33,7 +33,7 @@ NEVER = dict.fromkeys(TASKS, "366d")
 TOKENS, IP_RULES = "cleanup_expired_tokens", "cleanup_expired_ip_rules"
 
 # Seconds; a machine that does much else takes long to start a process.
-PATIENCE = 45.0
+PATIENCE = 60.0
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Process:
         """Asks it to end; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return await asyncio.to_thread(self.process.wait, 20)
+        return await asyncio.to_thread(self.process.wait, 40)
 
     async def says(self, text: str, within: float = PATIENCE) -> None:
         async def said() -> bool:
@@ -113,7 +113,8 @@ class System:
             "COLLECTIONS_SERVICE": owners.target,
             "SCHEDULER_SERVICE": self.target,
             "LOG_LEVEL": "debug",
-            "LEASE_SECONDS": "1.5",
+            # Longer than a process is kept from the processor where many share it.
+            "LEASE_SECONDS": "4",
             "BEAT_SECONDS": "0.3",
             "BEAT_LOCK_SECONDS": "1.5",
             "MIN_INTERVAL_SECONDS": "1",

@@ -49,7 +49,7 @@ def test_a_bad_setting_is_one_clear_line_and_exit_code_2(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"fastcms: {line}")
