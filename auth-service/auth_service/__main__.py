@@ -164,7 +164,7 @@ class Service:
         )
         self.settings_changes = SettingsChanges(redis, store, live, audit)
         self.reconciliation = Reconciliation(redis, store, self.members, self.profiles, self.sessions, audit)
-        self.jobs = Jobs(store, self.sessions, self.reconciliation, self.mails, self.keys)
+        self.jobs = Jobs(store, self.sessions, self.impersonations, self.reconciliation, self.mails, self.keys)
 
     def _oauth(self) -> None:
         self.providers = Providers(self.oauth_store, self.master_key, self.audit)

@@ -6,8 +6,10 @@ grant's session in Redis is what gives it force, and ends by itself when the tim
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 from auth_service.access_tokens import AccessTokens
 from auth_service.models import Grant, Identity
@@ -21,6 +23,11 @@ from fastcms_common.errors import Conflict, Denied, Malformed, NotFound, Unauthe
 from fastcms_common.ids import new_id
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.tokens import TokenVerifier
+
+# A grant that is younger may still be getting its session.
+_OPENING = timedelta(minutes=1)
+
+_Reason = Literal["requested", "superseded", "rank_lost", "session_ended", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Impersonations:
         await self._sessions.open_impersonation(target, actor.id, grant.id, duration)
         # Another start of the same pair may have ended the grant before there was a session to end with it.
         if await self._store.seated(grant) != grant.id:
-            await self._end(grant)
+            await self._end(grant, "superseded")
             raise Conflict(
                 "Another impersonation of this user was started meanwhile.", reason="IMPERSONATION_SUPERSEDED"
             )
@@ -84,13 +91,23 @@ class Impersonations:
             grants = [await self._store.grant(caller.session_id or "")]
         else:
             grants = list(await self._store.active_grants(caller.id))
-        ended = [await self._end(grant) for grant in grants if grant is not None]
+        ended = [await self._end(grant, "requested") for grant in grants if grant is not None]
         return [grant for grant in ended if grant is not None]
 
     async def end_of_actor(self, actor_id: str) -> None:
         """Ends what an admin has given: they are none any more."""
         for grant in await self._store.active_grants(actor_id):
-            await self._end(grant)
+            await self._end(grant, "rank_lost")
+
+    async def close(self) -> int:
+        """Closes the grants whose time is over, and those whose session has been ended with the person's others; how
+        many. Nobody has ended them, so nobody else has written it down."""
+        closed, settled = 0, times.to_text(times.now() - _OPENING)
+        async for grant in self._store.open_grants():
+            over = grant.expires <= times.now_text()
+            if over or (grant.started < settled and await self._sessions.get(grant.id) is None):
+                closed += await self._end(grant, "session_ended") is not None
+        return closed
 
     async def of_target(self, target_id: str, limit: int) -> list[Grant]:
         """Who acted as this person, the newest first."""
@@ -129,19 +146,23 @@ class Impersonations:
         await self._store.add_grant(grant)
         before = await self._store.take_seat(grant)
         if before is not None:
-            await self._end(before)
+            await self._end(before, "superseded")
         return grant
 
-    async def _end(self, grant: Grant) -> Grant | None:
-        # The session first: a crash in between leaves a grant that looks alive and can do nothing.
+    async def _end(self, grant: Grant, reason: _Reason) -> Grant | None:
+        # The session first: a crash in between leaves a grant that looks alive and can do nothing. The event before
+        # the mark: whoever comes after a crash writes it again, and the log knows it by its id.
         await self._sessions.end(grant.id, grant.target_id)
-        ended = await self._store.end_grant(grant.id, times.now_text())
-        if ended is not None:
-            await self._audit.publish(_end_event(ended))
-        return ended
+        if grant.ended is not None:
+            return None
+        ended = times.now_text()
+        if grant.expires <= ended:
+            reason, ended = "expired", grant.expires
+        await self._audit.publish(_end_event(grant, reason, ended))
+        return await self._store.end_grant(grant.id, ended)
 
 
-def _end_event(grant: Grant) -> AuditEvent:
+def _end_event(grant: Grant, reason: _Reason, ended: str) -> AuditEvent:
     event = build_event(
         "admin",
         "impersonation_ended",
@@ -149,7 +170,10 @@ def _end_event(grant: Grant) -> AuditEvent:
         resource_type="user",
         resource_id=grant.target_id,
         description=f"{grant.actor_email} no longer acts as this user",
-        details={"session_id": grant.id, "started": grant.started},
+        details={"session_id": grant.id, "started": grant.started, "reason": reason},
     )
+    # One grant has one end, however many see it at once.
+    event.id = str(uuid.uuid5(uuid.UUID(grant.id), "ended"))
+    event.created.FromDatetime(times.from_text(ended))
     event.actor_id = grant.actor_id
     return event

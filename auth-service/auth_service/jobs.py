@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from auth_service.impersonations import Impersonations
 from auth_service.keys import SigningKeys
 from auth_service.mails import Mails
 from auth_service.reconciliation import Reconciled, Reconciliation
@@ -16,23 +17,30 @@ class Jobs:
     """The jobs. Each raises Conflict (LEASE_LOST) where another run has taken over."""
 
     def __init__(
-        self, store: AuthStore, sessions: Sessions, reconciliation: Reconciliation, mails: Mails, keys: SigningKeys
+        self,
+        store: AuthStore,
+        sessions: Sessions,
+        impersonations: Impersonations,
+        reconciliation: Reconciliation,
+        mails: Mails,
+        keys: SigningKeys,
     ) -> None:
         self._store = store
         self._sessions = sessions
+        self._impersonations = impersonations
         self._reconciliation = reconciliation
         self._mails = mails
         self._keys = keys
 
     async def delete_expired(self, fence: int) -> int:
-        """Drops sessions and mailed tokens that have run out and closes impersonations; how many."""
+        """Drops sessions and mailed tokens that have run out; how many."""
         await self._pass("cleanup_expired_tokens", fence)
-        sessions = await self._sessions.prune_all()
-        return sessions + await self._store.close_expired_grants() + await self._store.delete_expired_mail_tokens()
+        return await self._sessions.prune_all() + await self._store.delete_expired_mail_tokens()
 
     async def reconcile(self, fence: int) -> Reconciled:
-        """Finishes or undoes what a crash has left half done."""
+        """Finishes or undoes what a crash has left half done, and closes impersonations that are over."""
         await self._pass("reconcile_identities", fence)
+        await self._impersonations.close()
         return await self._reconciliation.reconcile()
 
     async def send_mail(self, fence: int) -> tuple[int, int]:

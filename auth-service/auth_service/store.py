@@ -55,9 +55,10 @@ GRANTS = Table(
     "impersonations",
     (
         Index("actor_id"),
+        Index("ended"),
         Index(("target_id", ("started", -1)), name="target_started"),
     ),
-    scalars=("ended", "expires"),
+    scalars=("expires",),
 )
 MAILS = Table("mails", (Index("due"),))
 SEATS = Table("impersonation_seats")
@@ -373,13 +374,10 @@ class AuthStore:
         document = await self.storage.update(GRANTS.name, session_id, change, is_null("ended"))
         return None if document is None else msgspec.convert(document, Grant)
 
-    async def close_expired_grants(self) -> int:
-        """Marks those as ended whose time is over; how many."""
-        expired = 0
-        where = And(is_null("ended"), lt("expires", times.now_text()))
-        async for document in self.storage.scan(GRANTS.name, where):
-            expired += await self.end_grant(document["id"], document["expires"]) is not None
-        return expired
+    async def open_grants(self) -> AsyncIterator[Grant]:
+        """All that nobody has marked as ended."""
+        async for document in self.storage.scan(GRANTS.name, is_null("ended")):
+            yield msgspec.convert(document, Grant)
 
     # -- settings -------------------------------------------------------------------------------------------------
 

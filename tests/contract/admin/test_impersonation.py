@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, timedelta
+from typing import Any
+
 import orjson
 import pytest
 
-from fastcms.admin.v1 import admin_pb2
+from auth_service.store import GRANTS, AuthStore
+from fastcms.admin.v1 import admin_pb2, users_pb2
 from fastcms.admin.v1.audit_pb2 import AuditEvent
+from fastcms_common import times
 from fastcms_common.errors import Denied, Invalid, Malformed, NotFound, Unauthenticated
+from fastcms_common.storage import Change, open_store
 from tests.contract.admin.conftest import People
 from tests.contract.admin.server import USER_EMAIL, AdminServer
 
@@ -51,8 +58,9 @@ async def test_its_start_is_in_the_log_when_the_token_is(server: AdminServer, pe
 async def test_what_is_done_with_the_token_is_logged_with_both_ids(server: AdminServer, people: People):
     token = (await server.impersonate(people.user_id, people.root)).access_token
     assert await server.end(token)
-    ended = await server.events_until(people.root, 1, event_action="impersonation_ended")
-    assert (ended[0].user_id, ended[0].actor_id) == (people.user_id, people.root_id)
+    (ended,) = await server.events_until(people.root, 1, event_action="impersonation_ended")
+    assert (ended.user_id, ended.actor_id) == (people.user_id, people.root_id)
+    assert orjson.loads(ended.details)["reason"] == "requested"
 
 
 async def test_an_ended_token_is_dead_at_once(server: AdminServer, people: People):
@@ -83,6 +91,70 @@ async def test_a_new_start_for_the_same_person_ends_the_one_before(server: Admin
     with pytest.raises(Unauthenticated):
         await server.auth.me(first)
     assert (await server.auth.me(second))["id"] == people.user_id
+    assert await ends(server, people) == ["superseded"]
+
+
+async def ends(server: AdminServer, people: People) -> list[str]:
+    """Why impersonations have ended, once the log has all that was written so far."""
+    await server.record("marker")
+    await server.events_until(people.root, 1, event_action="marker")
+    found = await server.events(people.root, event_action="impersonation_ended")
+    return [orjson.loads(event.details)["reason"] for event in found.items]
+
+
+async def test_one_that_runs_out_has_one_end_in_the_log_at_the_time_of_its_end(server: AdminServer, people: People):
+    await server.impersonate(people.user_id, people.root)
+    over = times.to_text(times.now() - timedelta(hours=3))
+    await change_grant(server, people, expires=over)
+    await asyncio.gather(*(server.auth.reconcile() for _ in range(3)))
+    # Whoever looks later finds it closed, and so does a new start for the same person.
+    await server.auth.reconcile()
+    await server.impersonate(people.user_id, people.root)
+    assert await ends(server, people) == ["expired"]
+    (event,) = (await server.events(people.root, event_action="impersonation_ended")).items
+    assert times.to_text(event.created.ToDatetime(UTC)) == over
+    assert (event.user_id, event.actor_id) == (people.user_id, people.root_id)
+
+
+async def test_one_that_a_crash_has_left_unmarked_is_not_written_down_twice(server: AdminServer, people: People):
+    await server.impersonate(people.user_id, people.root)
+    assert await server.end(people.root)
+    await change_grant(server, people, ended=None, started="2026-01-01T00:00:00.000000Z")
+    await server.auth.reconcile()
+    assert await ends(server, people) == ["requested"]
+
+
+async def test_one_that_ends_with_the_persons_sessions_has_its_end_too(server: AdminServer, people: People):
+    token = (await server.impersonate(people.user_id, people.root)).access_token
+    revoke = users_pb2.RevokeUserSessionsRequest(user_id=people.user_id)
+    await server.call(server.users.RevokeUserSessions, revoke, people.root)
+    with pytest.raises(Unauthenticated):
+        await server.auth.me(token)
+    await server.auth.reconcile()
+    assert await ends(server, people) == [], "it is so young that it may be only beginning"
+    await change_grant(server, people, started="2026-01-01T00:00:00.000000Z")
+    await server.auth.reconcile()
+    assert await ends(server, people) == ["session_ended"]
+
+
+async def test_one_that_runs_is_left_alone(server: AdminServer, people: People):
+    token = (await server.impersonate(people.user_id, people.root)).access_token
+    await change_grant(server, people, started="2026-01-01T00:00:00.000000Z")
+    await server.auth.reconcile()
+    assert await ends(server, people) == []
+    assert await server.auth.me(token)
+
+
+async def change_grant(server: AdminServer, people: People, **values: Any) -> None:
+    """Sets the clock of the one grant there is."""
+    storage = await open_store(server.auth.settings.storage_url, "auth")
+    store = AuthStore(storage)
+    await store.prepare()
+    try:
+        (grant,) = await store.grants_for(people.user_id, 10)
+        await storage.update(GRANTS.name, grant.id, Change(set=values))
+    finally:
+        await store.close()
 
 
 async def refused(server: AdminServer, people: People, target: str, reason: str) -> AuditEvent:

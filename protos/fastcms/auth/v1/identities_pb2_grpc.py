@@ -231,7 +231,8 @@ class IdentitiesServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReconcileIdentities(self, request, context):
-        """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address.
+        """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address. Closes
+        impersonations that are over, each with its event.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

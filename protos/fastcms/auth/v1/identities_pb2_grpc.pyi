@@ -71,7 +71,9 @@ class IdentitiesServiceStub:
     RevokeIdentitySessions: _grpc.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionsRequest, _identities_pb2.RevokeIdentitySessionsResponse]
     """Ends all sessions of an account."""
     ReconcileIdentities: _grpc.UnaryUnaryMultiCallable[_identities_pb2.ReconcileIdentitiesRequest, _identities_pb2.ReconcileIdentitiesResponse]
-    """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address."""
+    """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address. Closes
+    impersonations that are over, each with its event.
+    """
     SendPendingMail: _grpc.UnaryUnaryMultiCallable[_identities_pb2.SendPendingMailRequest, _identities_pb2.SendPendingMailResponse]
     """Tries the mails that are due (again)."""
     DeleteExpiredTokens: _grpc.UnaryUnaryMultiCallable[_identities_pb2.DeleteExpiredTokensRequest, _identities_pb2.DeleteExpiredTokensResponse]
@@ -119,7 +121,9 @@ class IdentitiesServiceAsyncStub(IdentitiesServiceStub):
     RevokeIdentitySessions: _aio.UnaryUnaryMultiCallable[_identities_pb2.RevokeIdentitySessionsRequest, _identities_pb2.RevokeIdentitySessionsResponse]  # type: ignore[assignment]
     """Ends all sessions of an account."""
     ReconcileIdentities: _aio.UnaryUnaryMultiCallable[_identities_pb2.ReconcileIdentitiesRequest, _identities_pb2.ReconcileIdentitiesResponse]  # type: ignore[assignment]
-    """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address."""
+    """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address. Closes
+    impersonations that are over, each with its event.
+    """
     SendPendingMail: _aio.UnaryUnaryMultiCallable[_identities_pb2.SendPendingMailRequest, _identities_pb2.SendPendingMailResponse]  # type: ignore[assignment]
     """Tries the mails that are due (again)."""
     DeleteExpiredTokens: _aio.UnaryUnaryMultiCallable[_identities_pb2.DeleteExpiredTokensRequest, _identities_pb2.DeleteExpiredTokensResponse]  # type: ignore[assignment]
@@ -254,7 +258,9 @@ class IdentitiesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identities_pb2.ReconcileIdentitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identities_pb2.ReconcileIdentitiesResponse, _abc.Awaitable[_identities_pb2.ReconcileIdentitiesResponse]]:
-        """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address."""
+        """Finishes or undoes what a crash left half done: registrations, removals, profiles without the latest address. Closes
+        impersonations that are over, each with its event.
+        """
 
     @_abc_1.abstractmethod
     def SendPendingMail(
