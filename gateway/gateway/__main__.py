@@ -64,6 +64,7 @@ def application() -> Edge:
             yield
         finally:
             await end(tasks)
+            await limits.close()
             await process.close()
 
     return build(

@@ -14,7 +14,8 @@ from fastcms_common.context import Caller
 from fastcms_common.errors import Exhausted, Unavailable
 from fastcms_common.redis_connection import connect
 from gateway.config import Settings
-from gateway.rate_limits import Counters, RateLimits
+from gateway.counters import Counters
+from gateway.rate_limits import RateLimits
 from gateway.requests import Request
 from tests.redis_process import RedisProcess
 
