@@ -44,6 +44,7 @@ ONE_WINNER = "conditional changes that only one of several callers makes"
 UNIQUE_ON_UPDATE = "naming the index that an update or a new index breaks"
 UNIQUE_NAMES = "naming an index that the store does not know"
 ATOMIC_CHANGES = "finding and changing a document in one step"
+PLANS = "saying which index serves a query"
 ODD_KEYS = "keys with quotes, backslashes, blanks or control characters"
 
 
@@ -75,6 +76,7 @@ FERRETDB_1 = Kind(
         UNIQUE_ON_UPDATE: "only an insert that breaks a unique index is answered with the error code for it",
         UNIQUE_NAMES: "a duplicate key error does not name the index",
         ATOMIC_CHANGES: "findAndModify reads, and then writes: parallel changes of one document overwrite each other",
+        PLANS: "explain tells the plan of SQLite below it, which scans whatever is asked",
         ODD_KEYS: "its own JSON breaks on quotes and backslashes in keys, its paths on blanks",
     },
     refusals=("not implemented", "not supported", "path element must not"),

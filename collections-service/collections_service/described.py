@@ -6,7 +6,7 @@ from typing import Any
 
 from collections_service.models import Collection
 from collections_service.rules import tree
-from fastcms_common.storage import And, Compare, Field, In, Not, OfKind, Or, Query, Value
+from fastcms_common.storage import And, Compare, Field, In, Not, OfKind, Or, Plan, Query, Value
 from fastcms_common.storage.query import All, Nothing, Operand
 
 _KEYED = frozenset({"=", "<", "<=", ">", ">="})
@@ -72,8 +72,15 @@ def keys_of(query: Query) -> set[str]:
             return set()
 
 
+def index_of(plan: Plan, collection: Collection) -> str | None:
+    """The indexes by which the database says that it finds the records, by the names of the API; None where it reads
+    them all."""
+    names = ", ".join(_named(index, collection) for index in plan.indexes)
+    return None if plan.scans or not names else names
+
+
 def index_for(query: Query, collection: Collection) -> str | None:
-    """The index whose first fields the query fixes most of, by the name of the API; `id` for the primary key."""
+    """The index whose first fields the query fixes most of (`id`: the primary key): where the database does not say."""
     keys = keys_of(query)
     if "id" in keys:
         return "id"
@@ -99,5 +106,19 @@ def _named(index: str, collection: Collection) -> str:
 
 def unindexed(query: Query, collection: Collection) -> list[str]:
     """The fields of which an index would help."""
-    keys = keys_of(query)
+    leading = frozenset({"id", *(index.paths[0][0] for index in collection.table.indexes)})
+    keys = _wanting(query, leading)
     return [field.name for field in (*collection.system_fields, *collection.fields) if field.id in keys]
+
+
+def _wanting(query: Query, leading: frozenset[str]) -> set[str]:
+    """The keys that an index has to begin with for the query to be served; none where one does."""
+    match query:
+        case Or(parts):
+            # Each alternative has to be served.
+            return set().union(*(_wanting(part, leading) for part in parts))
+        case And(parts):
+            return set() if keys_of(query) & leading else set().union(*(_wanting(part, leading) for part in parts))
+        case _:
+            keys = keys_of(query)
+            return set() if keys & leading else keys

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collections_service.catalog import Catalog, Snapshot
-from collections_service.described import described, index_for, parsed, unindexed
+from collections_service.described import described, index_for, index_of, parsed, unindexed
 from collections_service.lists import Lists
 from collections_service.models import Collection, RuleName
 from collections_service.policy import Session
@@ -54,7 +54,8 @@ class Explanations:
         rule = await self._compiled(collection, session, question.rule, expression, text)
         filter = await self._lists.filter(collection, session, question.filter)
         query = conjunction([rule, filter])
-        index = index_for(query, collection)
+        plan = await self._store.explain(collection, query)
+        index = index_for(query, collection) if plan is None else index_of(plan, collection)
         return {
             "collection": collection.name,
             "rule": question.rule,
@@ -62,6 +63,8 @@ class Explanations:
             "parsed": parsed(expression) if expression is not None else None,
             "compiled": described(query, collection),
             "index": index,
+            "index_source": "inferred" if plan is None else "database",
+            "plan": [] if plan is None else list(plan.lines),
             "missing_index": [] if index is not None else unindexed(query, collection),
             "verdict": await self._verdict(collection, session, question, expression, text),
         }

@@ -94,8 +94,8 @@ class Lists:
         rule = await session.allowed(collection, "list")
         return conjunction([rule, await self.filter(collection, session, asked.filter)])
 
-    async def _count(self, collection: Collection, where: Query) -> int:
-        return 0 if where == NONE else await self._store.count(collection, where)
+    async def _count(self, collection: Collection, where: Query) -> int | None:
+        return 0 if where == NONE else await self._store.total(collection, where)
 
     @staticmethod
     async def filter(collection: Collection, session: Session, text: str) -> Query:

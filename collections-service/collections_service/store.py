@@ -6,14 +6,30 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from collections_service.models import ID, REVISION, Collection, from_document, to_document
-from fastcms_common.errors import Invalid
-from fastcms_common.storage import ALL, After, Change, Document, Duplicate, Index, Query, Sort, Store, Table, eq, lt
+from fastcms_common.errors import Invalid, TimedOut
+from fastcms_common.storage import (
+    ALL,
+    After,
+    Change,
+    Document,
+    Duplicate,
+    Index,
+    Plan,
+    Query,
+    Sort,
+    Store,
+    Table,
+    eq,
+    lt,
+)
 
 _COLLECTIONS = Table("collections", (Index("name", unique=True, required=True),), ("type", "version"))
 
 # What `journal` notes: pages of work that has to be finished or undone as a whole.
 _NOTES = Table("notes", (Index("at"), Index("note")))
 
+# How long a list may count for its total.
+COUNT_SECONDS = 1.0
 # Records of another collection that one condition may single out: a query carries their ids.
 MAX_IDS = 100_000
 # Records of another collection that a comparison of two fields may be put to, one by one.
@@ -117,6 +133,17 @@ class CollectionStore:
     async def count(self, collection: Collection, where: Query = ALL, limit: int | None = None) -> int:
         await self.ensure_table(collection)
         return await self._store.count(collection.table_name, where, limit)
+
+    async def total(self, collection: Collection, where: Query) -> int | None:
+        """How many records match; None where they cannot be counted within COUNT_SECONDS."""
+        try:
+            return await self._store.count(collection.table_name, where, within=COUNT_SECONDS)
+        except TimedOut:
+            return None
+
+    async def explain(self, collection: Collection, where: Query) -> Plan | None:
+        """What the database says of how it would find the records; None where it does not say."""
+        return await self._store.explain(collection.table_name, where)
 
     async def ids(self, collection: Collection, where: Query) -> list[str]:
         """The ids of the matching records. Invalid where they are more than a query can carry."""

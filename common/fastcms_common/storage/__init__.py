@@ -27,7 +27,7 @@ from fastcms_common.storage.query import (
     lt,
     ne,
 )
-from fastcms_common.storage.store import After, Change, Duplicate, Index, Sort, Store, Table
+from fastcms_common.storage.store import After, Change, Duplicate, Index, Plan, Sort, Store, Table
 from fastcms_common.storage.values import Document, Scalar
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Not",
     "OfKind",
     "Or",
+    "Plan",
     "Query",
     "Scalar",
     "Sort",

@@ -18,12 +18,13 @@ from fastcms_common.storage.coalescing import Coalescer
 from fastcms_common.storage.mongo_changes import Step, adapted, update_of
 from fastcms_common.storage.mongo_codec import decode, encode
 from fastcms_common.storage.mongo_errors import DUPLICATE_KEY, Refused, duplicate, translated
+from fastcms_common.storage.mongo_plans import plan_of
 from fastcms_common.storage.mongo_query import Filter, filter_of
 from fastcms_common.storage.mongo_search import Collection, Search
 from fastcms_common.storage.predicate import at
 from fastcms_common.storage.query import ALL, And, Query, eq, ne
 from fastcms_common.storage.rules import TableRules
-from fastcms_common.storage.store import After, Change, Duplicate, Sort, Store, Table, both, by_id, known_table
+from fastcms_common.storage.store import After, Change, Duplicate, Plan, Sort, Store, Table, both, by_id, known_table
 from fastcms_common.storage.values import Document, check_size
 
 CHUNK = 500
@@ -127,13 +128,26 @@ class MongoStore(Store):
         with translated(rules):
             return [decode(stored) for stored in await search.run(self._collection(rules))]
 
-    async def count(self, table: str, where: Query = ALL, limit: int | None = None) -> int:
+    async def count(
+        self, table: str, where: Query = ALL, limit: int | None = None, *, within: float | None = None
+    ) -> int:
         rules = self._rules(table)
         if limit == 0:
             return 0
         bounds: dict[str, Any] = {} if limit is None else {"limit": limit}
+        if within is not None:
+            bounds["maxTimeMS"] = max(1, int(within * 1000))
         with translated(rules):
             return await self._collection(rules).count_documents(filter_of(where, rules.scalars), **bounds)
+
+    async def explain(self, table: str, where: Query) -> Plan | None:
+        rules = self._rules(table)
+        asked = {"find": rules.name, "filter": filter_of(where, rules.scalars)}
+        try:
+            with translated(rules):
+                return plan_of(await self._db.command({"explain": asked, "verbosity": "queryPlanner"}))
+        except Refused:
+            return None
 
     async def scan(self, table: str, where: Query = ALL, *, batch: int = CHUNK) -> AsyncIterator[Document]:
         after: After | None = None

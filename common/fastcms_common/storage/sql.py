@@ -196,8 +196,9 @@ class _Compiler:
 
     def _listed(self, field: Field, values: Sequence[Scalar]) -> Sql:
         """The documents that have one of the values, which are not null, by the table of the path's values."""
-        member = _member(_Term("m.value", "0"), values)
-        return Sql(f"id IN (SELECT m.id FROM {self._lists[field.path]} m WHERE {member.text})", member.bound)
+        table = self._lists[field.path]
+        member = _member(_Term(f"{table}.value", "0"), values)
+        return Sql(f"id IN (SELECT {table}.id FROM {table} WHERE {member.text})", member.bound)
 
     def _some_or_single(self, field: Field, condition: Callable[[_Term], Sql]) -> Sql:
         if self._is_single(field):

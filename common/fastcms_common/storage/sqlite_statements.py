@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from fastcms_common.storage import sql_tables as tables
 from fastcms_common.storage.plan import ID, ranges_after
 from fastcms_common.storage.query import ALL, Compare, Field, Query, Value
 from fastcms_common.storage.rules import TableRules
-from fastcms_common.storage.store import After, Change, Duplicate, Sort, both, by_id
+from fastcms_common.storage.store import After, Change, Duplicate, Plan, Sort, both, by_id
 from fastcms_common.storage.values import check_size
 
 
@@ -79,6 +80,26 @@ def count(db: apsw.Connection, rules: TableRules, where: Query, limit: int | Non
         return int(_rows(db, f"SELECT count(*) {rows}", condition.bound)[0][0])
     query = f"SELECT count(*) FROM (SELECT 1 {rows} LIMIT ?)"
     return int(_rows(db, query, (*condition.bound, limit))[0][0])
+
+
+def explain(db: apsw.Connection, rules: TableRules, where: Query) -> Plan:
+    """See `Store.explain`. SQLite says `SEARCH posts USING INDEX posts.author (…)`, or `SCAN posts`."""
+    condition = _where(rules, where)
+    query = f"EXPLAIN QUERY PLAN SELECT doc FROM {sql.table_name(rules.name)} WHERE {condition.text}"
+    lines = [str(row[3]) for row in _rows(db, query, condition.bound)]
+    indexes = []
+    for line in lines:
+        search = re.match(r"SEARCH (\S+) USING (?:COVERING )?(?:INDEX (\S+)|PRIMARY KEY)", line)
+        if search is None:
+            continue
+        table, index = search.groups()
+        if index is None or table == rules.name:
+            name = (index or table).removeprefix(f"{rules.name}.").removesuffix("[]")
+            indexes.append("id" if name.startswith("sqlite_autoindex_") else name)
+    # The values of a list have a table of their own, which leads to the ids.
+    named = [name for name in dict.fromkeys(indexes) if name != "id" or len(set(indexes)) == 1]
+    scans = any(line.split(" USING ")[0] == f"SCAN {rules.name}" for line in lines)
+    return Plan(tuple(named), scans, tuple(lines))
 
 
 def insert(db: apsw.Connection, rules: TableRules, id: str, text: str) -> None:

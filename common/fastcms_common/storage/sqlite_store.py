@@ -23,7 +23,7 @@ from fastcms_common.storage.query import ALL, Query
 from fastcms_common.storage.rules import TableRules
 from fastcms_common.storage.sqlite_connection import connect
 from fastcms_common.storage.sqlite_threads import Worker, Writer, time_limit
-from fastcms_common.storage.store import After, Change, Duplicate, Sort, Store, Table, known_table
+from fastcms_common.storage.store import After, Change, Duplicate, Plan, Sort, Store, Table, known_table
 from fastcms_common.storage.values import Document, check_size
 
 T = TypeVar("T")
@@ -133,9 +133,15 @@ class SqliteStore(Store):
         kept = {"id", *fields}
         return [{key: value for key, value in doc.items() if key in kept} for doc in docs]
 
-    async def count(self, table: str, where: Query = ALL, limit: int | None = None) -> int:
+    async def count(
+        self, table: str, where: Query = ALL, limit: int | None = None, *, within: float | None = None
+    ) -> int:
         rules = self._rules(table)
-        return await self._read(lambda db: statements.count(db, rules, where, limit))
+        return await self._read(lambda db: statements.count(db, rules, where, limit), within)
+
+    async def explain(self, table: str, where: Query) -> Plan | None:
+        rules = self._rules(table)
+        return await self._read(lambda db: statements.explain(db, rules, where))
 
     async def scan(self, table: str, where: Query = ALL, *, batch: int = CHUNK) -> AsyncIterator[Document]:
         after: After | None = None
@@ -236,8 +242,9 @@ class SqliteStore(Store):
     async def _get_all(self, table: str, ids: Sequence[str]) -> Sequence[str | None]:
         return await self._read(lambda db: statements.texts(db, table, ids))
 
-    def _read(self, work: Callable[[apsw.Connection], T]) -> asyncio.Future[T]:
-        return self._submit(self._reads, lambda db: _limited(db, work, self._time_limit))
+    def _read(self, work: Callable[[apsw.Connection], T], within: float | None = None) -> asyncio.Future[T]:
+        seconds = self._time_limit if within is None else min(within, self._time_limit)
+        return self._submit(self._reads, lambda db: _limited(db, work, seconds))
 
     def _write(self, work: Callable[[apsw.Connection], T]) -> asyncio.Future[T]:
         return self._submit(self._writes, work)

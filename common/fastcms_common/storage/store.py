@@ -191,6 +191,16 @@ class After:
     id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a database looks for documents: the names of the indexes that it searches (`"id"`: the primary key), whether
+    it reads every document, and its own words for both."""
+
+    indexes: tuple[str, ...]
+    scans: bool
+    lines: tuple[str, ...]
+
+
 class Store(ABC):
     """One service's database. Methods other than `ensure`, `drop`, `rename` and `tables` want a table that this store
     object has been told of with `ensure`; for any other they raise ValueError, which is a mistake in the program.
@@ -253,8 +263,15 @@ class Store(ABC):
         sort, at constant cost where an index serves it. `fields`: top-level keys to return besides `id`."""
 
     @abstractmethod
-    async def count(self, table: str, where: Query = ALL, limit: int | None = None) -> int:
-        """How many documents match; counts no further than `limit`."""
+    async def count(
+        self, table: str, where: Query = ALL, limit: int | None = None, *, within: float | None = None
+    ) -> int:
+        """How many documents match; counts no further than `limit`. TimedOut where it takes longer than `within`
+        seconds."""
+
+    @abstractmethod
+    async def explain(self, table: str, where: Query) -> Plan | None:
+        """What the database says of how it would find the documents; None where it does not say."""
 
     @abstractmethod
     def scan(self, table: str, where: Query = ALL, *, batch: int = 500) -> AsyncIterator[Document]:

@@ -11,6 +11,8 @@ from fastcms.collections.v1 import collections_pb2, profiles_pb2
 from fastcms_common.errors import Invalid, NotFound
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
+from tests.mongo_server import PLANS
+from tests.storages import Storage
 
 
 @pytest.fixture
@@ -46,13 +48,24 @@ async def test_a_rule_is_taken_apart(posts: CollectionsServer) -> None:
     assert answer["verdict"] is None
 
 
-async def test_an_index_that_serves_and_one_that_is_missing(posts: CollectionsServer) -> None:
+async def test_an_index_that_serves_and_one_that_is_missing(posts: CollectionsServer, storage: Storage) -> None:
     assert (await explain(posts, expression="n > 3"))["index"] == "by_n"
     assert (await explain(posts, expression="", filter="n = 3 && title = 'x'"))["index"] == "by_n"
     missing = await explain(posts, expression="title = 'x'")
     assert (missing["index"], missing["missing_index"]) == (None, ["title"])
     assert (await explain(posts, expression="id = 'x'"))["index"] == "id"
     assert (await explain(posts, expression="n != 3"))["missing_index"] == []
+    either = await explain(posts, expression="n = 3 || title = 'x'")
+    assert (either["index"], either["missing_index"]) == (None, ["title"])
+    assert either["index_source"] == ("inferred" if storage.lacks(PLANS) else "database")
+    assert bool(either["plan"]) != storage.lacks(PLANS)
+
+
+async def test_the_database_names_each_index_that_it_searches(posts: CollectionsServer, storage: Storage) -> None:
+    storage.needs(PLANS)
+    answer = await explain(posts, expression=f"n = 3 || author = '{new_id()}'")
+    assert sorted(answer["index"].split(", ")) == ["by_n", "relation author"]
+    assert answer["missing_index"] == []
 
 
 async def test_a_verdict_names_the_clause_that_decided(posts: CollectionsServer) -> None:

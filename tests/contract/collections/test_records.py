@@ -6,7 +6,10 @@ import re
 
 import orjson
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 
+from collections_service import store
+from fastcms.collections.v1 import records_pb2
 from fastcms_common.errors import Conflict, Invalid, Malformed, NotFound, Stale
 from fastcms_common.ids import new_id
 from tests.contract.collections.engines import on_one_engine
@@ -300,6 +303,23 @@ async def test_lists_are_paged_and_sorted(server: CollectionsServer, things: str
     assert (await server.list(things, skip_total=True))["total"] is None
     assert (await server.list(things, page=99))["items"] == []
     assert (await server.list(things, page=99))["total"] == 7
+
+
+@on_one_engine
+async def test_a_total_that_takes_too_long_is_not_told(
+    server: CollectionsServer, things: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{"data": {"title": f"t{number}"}} for number in range(500)]
+    body = HttpBody(data=orjson.dumps({"records": records}))
+    request = records_pb2.BatchCreateRecordsRequest(collection=things, body=body)
+    await server.call(server.records.BatchCreateRecords, request)
+    slow = " || ".join(f"title ~ '%t%{number}%'" for number in range(60))
+    assert (await server.list(things, slow, per_page=5))["total"] == 500
+    monkeypatch.setattr(store, "COUNT_SECONDS", 0.0)
+    page = await server.list(things, slow, per_page=5)
+    assert (page["total"], page["total_pages"], len(page["items"])) == (None, None, 5)
+    # The last page tells by itself.
+    assert (await server.list(things, slow, per_page=500))["total"] == 500
 
 
 async def test_a_cursor_walks_everything_once_under_inserts(server: CollectionsServer, things: str) -> None:

@@ -343,3 +343,24 @@ async def test_writes_beside_an_exchange_of_tables_are_before_or_after_it(
     left = (await server.list("posts"))["total"]
     assert truncating.result().deleted_count + left == 7 + written
     assert await server.values("posts", "n", "n < 100") == []
+
+
+@pytest.mark.parametrize("large", [5, 10_000])
+async def test_values_of_a_removed_field_never_come_back(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr("collections_service.schemas.LARGE", large)
+    code = {"name": "code", "type": "text", "unique": True}
+    made = await server.open("posts", "title", code, {"name": "next", "type": "relation", "collection": "posts"})
+    ids = [(await server.add("posts", title="t", code=str(number)))["id"] for number in range(7)]
+    await server.patch("posts", ids[0], {"next": ids[1]})
+    await server.change(made.id, schema=["title"])
+    # What pointed there does so no more.
+    await server.remove("posts", ids[1])
+    for again in ({"name": "code", "type": "number"}, {"name": "code", "type": "json"}, code):
+        await server.change(made.id, schema=["title", again])
+        assert await server.values("posts", "code", "code = null") == [None] * 6, again
+        assert await server.values("posts", "code", "code != null") == [], again
+        record = await server.patch("posts", ids[0], {"title": "u"})
+        assert record["data"] == {"title": "u", "code": None}
+        await server.change(made.id, schema=["title"])

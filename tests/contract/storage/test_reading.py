@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from fastcms_common.errors import Invalid
-from fastcms_common.storage import ALL, NONE, After, Change, Store, Table, eq, ge, has, like, position
+from fastcms_common.errors import Invalid, TimedOut
+from fastcms_common.storage import ALL, NONE, After, And, Change, Or, Store, Table, eq, ge, has, like, position
 from fastcms_common.storage.query import Compare, Field, In, Not, Value
 from tests.contract.storage.conftest import USERS, user
-from tests.mongo_server import COMPUTED_SORT
+from tests.mongo_server import COMPUTED_SORT, PLANS
 from tests.storages import Storage
 
 INJECTIONS = [
@@ -175,3 +175,36 @@ async def test_paths_from_outside_are_only_paths(storage: Storage, store: Store,
     await store.insert_many("users", [user("1", **{path[0]: 2}), user("2", **{path[0]: 1})])
     assert [doc["id"] for doc in await store.find("users", eq(path, 1), sort=((path, 1),))] == ["2"]
     assert [doc["id"] for doc in await store.find("users", sort=((path, 1),))] == ["2", "1"]
+
+
+async def test_a_count_that_takes_too_long_is_given_up_and_hurts_nothing_else(store: Store) -> None:
+    for start in range(0, 4000, 1000):
+        await store.insert_many("users", [user(f"{start + number:05}", n="xyz" * 30) for number in range(1000)])
+    slow = Or(*(like("n", f"%{number}%y") for number in range(40)))
+    with pytest.raises(TimedOut):
+        await store.count("users", slow, within=0.001)
+    assert await store.count("users", within=10) == 4000
+    assert await store.count("users", eq("id", "00001"), within=10) == 1
+
+
+async def test_the_database_says_itself_what_it_searches(store: Store, storage: Storage) -> None:
+    storage.needs(PLANS)
+    for where, index in (
+        (eq("id", "1"), "id"),
+        (eq("email", "a"), "email"),
+        (And(eq("tenant", "t"), eq("login", "a")), "tenant_login"),
+        (ge("created", "2026"), "created"),
+        (has("tags", "a"), "tags"),
+    ):
+        plan = await store.explain("users", where)
+        assert plan is not None
+        assert (plan.indexes, plan.scans) == ((index,), False), where
+        assert plan.lines
+    plan = await store.explain("users", eq("profile.city", "Ulm"))
+    assert plan is not None
+    assert (plan.indexes, plan.scans) == ((), True)
+
+
+async def test_a_server_that_does_not_say_is_not_guessed_for(store: Store, storage: Storage) -> None:
+    plan = await store.explain("users", eq("email", "a"))
+    assert (plan is None) == storage.lacks(PLANS)

@@ -674,6 +674,8 @@ class Explanation(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     MISSING_INDEX_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    INDEX_SOURCE_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     rule: _builtins.str
     expression: _builtins.str
@@ -683,11 +685,17 @@ class Explanation(_message.Message):
     compiled: _builtins.bytes
     """The query of the database that it became for this person, as a tree."""
     index: _builtins.str
-    """The index that serves it, null where there is none; and one that would, where that is so."""
+    """The index that serves it (several with commas between), null where there is none; and the fields that want one."""
     verdict: _builtins.bytes
     """For a record: whether this person gets it, and each clause with what it came to."""
+    index_source: _builtins.str
+    """Who says which index serves it: "database", or "inferred" where the database does not tell."""
     @_builtins.property
     def missing_index(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def plan(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the database says itself of how it finds the records."""
+
     def __init__(
         self,
         *,
@@ -699,10 +707,12 @@ class Explanation(_message.Message):
         index: _builtins.str | None = ...,
         missing_index: _abc.Iterable[_builtins.str] | None = ...,
         verdict: _builtins.bytes = ...,
+        index_source: _builtins.str = ...,
+        plan: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "_index", b"_index", "expression", b"expression", "index", b"index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "_index", b"_index", "collection", b"collection", "compiled", b"compiled", "expression", b"expression", "index", b"index", "missing_index", b"missing_index", "parsed", b"parsed", "rule", b"rule", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expression", b"_expression", "_index", b"_index", "collection", b"collection", "compiled", b"compiled", "expression", b"expression", "index", b"index", "index_source", b"index_source", "missing_index", b"missing_index", "parsed", b"parsed", "plan", b"plan", "rule", b"rule", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expression: _TypeAlias = _typing.Literal["expression"]  # noqa: Y015
     _WhichOneofArgType__expression: _TypeAlias = _typing.Literal["_expression", b"_expression"]  # noqa: Y015

@@ -98,7 +98,7 @@ class RecordPage(_message.Message):
     TOTAL_PAGES_FIELD_NUMBER: _builtins.int
     NEXT_CURSOR_FIELD_NUMBER: _builtins.int
     total: _builtins.int
-    """Null with skip_total."""
+    """Null with skip_total, on a page behind a cursor, and where counting would take longer than a second."""
     page: _builtins.int
     per_page: _builtins.int
     total_pages: _builtins.int
