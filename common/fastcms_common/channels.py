@@ -19,6 +19,7 @@ import grpc.aio
 from fastcms_common import context
 from fastcms_common.errors import TimedOut
 from fastcms_common.multiplex.client import MultiplexedChannel
+from fastcms_common.tls import Certificate, RenewedChannel, Tls
 from fastcms_common.wire import error_of_call
 
 # Seconds.
@@ -81,8 +82,10 @@ def time_left(current: context.RequestContext) -> float:
 class ServiceChannel:
     """A gRPC channel with the manners above. `raw` is the channel beneath."""
 
-    def __init__(self, target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True) -> None:
-        self.raw = open_raw_channel(target, multiplex=multiplex)
+    def __init__(
+        self, target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True, tls: Tls | None = None
+    ) -> None:
+        self.raw = open_raw_channel(target, multiplex=multiplex, tls=tls)
         self._service_token = service_token
 
     async def _dressed(self) -> tuple[Metadata, float]:
@@ -131,24 +134,42 @@ class ServiceChannel:
         await self.raw.close()
 
 
-def open_channel(target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True) -> grpc.aio.Channel:
+def open_channel(
+    target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True, tls: Tls | None = None
+) -> grpc.aio.Channel:
     """A channel to `target` (host:port) for generated stubs. `service_token` gives this service's own token.
 
     Calls without a deadline of their own end when the current call does. Streams have none: they end when they end.
-    `multiplex` is the setting RPC_MULTIPLEX.
+    `multiplex` is the setting RPC_MULTIPLEX. With `tls` both sides show a certificate; without it nothing is encrypted.
     """
-    return cast(grpc.aio.Channel, ServiceChannel(target, service_token, multiplex=multiplex))
+    return cast(grpc.aio.Channel, ServiceChannel(target, service_token, multiplex=multiplex, tls=tls))
 
 
-def open_raw_channel(target: str, *, multiplex: bool = True) -> grpc.aio.Channel:
+def open_raw_channel(target: str, *, multiplex: bool = True, tls: Tls | None = None) -> grpc.aio.Channel:
     """A channel to `target` (host:port) without manners: gRPC's own calls and errors, metadata by the caller.
 
     With `multiplex` its unary calls share a stream, which changes nothing but their cost.
     """
-    if multiplex:
-        return MultiplexedChannel(target, _open_plain)
-    return _open_plain(target)
+    if tls is None:
+        return MultiplexedChannel(target, _open_plaintext) if multiplex else _open_plaintext(target)
+    # Of several addresses each is connected to by itself, and all have to show the name that they stand for.
+    host = target.rpartition(":")[0].strip("[]")
+
+    def open_with(certificate: Certificate, target: str = target) -> grpc.aio.Channel:
+        chain, key, authorities = certificate
+        credentials = grpc.ssl_channel_credentials(authorities, key, chain)
+        options = [*OPTIONS, ("grpc.ssl_target_name_override", host)]
+        return grpc.aio.secure_channel(target, credentials, options=options)
+
+    if not multiplex:
+        return RenewedChannel(tls, open_with)
+    return MultiplexedChannel(
+        target,
+        lambda address: open_with(tls.current(), address),
+        plain=RenewedChannel(tls, open_with),
+        version=tls.current,
+    )
 
 
-def _open_plain(target: str) -> grpc.aio.Channel:
+def _open_plaintext(target: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(target, options=OPTIONS)

@@ -4,13 +4,18 @@
     host:port/            gRPC health: alive
     http://host:port/path any 2xx answer
 
+With mutual TLS (TLS_CERT_FILE, TLS_KEY_FILE, TLS_CA_FILE) a gRPC target is asked by the name in that certificate: a
+process asks itself, whatever address it does so at.
+
 Exit code 0 where it is, 1 and one line on stderr where it is not.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import sys
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -44,7 +49,11 @@ def _http_trouble(url: str) -> str | None:
 
 
 def _grpc_trouble(address: str, service: str) -> str | None:
-    with grpc.insecure_channel(address) as channel:
+    try:
+        channel = _channel(address)
+    except (OSError, ValueError) as error:
+        return f"{address}: {error}"
+    with channel:
         stub = cast(Any, health_pb2_grpc.HealthStub(channel))
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
@@ -53,6 +62,21 @@ def _grpc_trouble(address: str, service: str) -> str | None:
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return None
     return f"{address}: {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"
+
+
+def _channel(address: str) -> grpc.Channel:
+    """Raises OSError or ValueError where the files of the certificate are bad."""
+    files = [os.environ.get(f"TLS_{name}_FILE") for name in ("CERT", "KEY", "CA")]
+    if not all(files):
+        return grpc.insecure_channel(address)
+    # Only who has TLS pays for it: the probe is started every few seconds.
+    from fastcms_common.tls import Certificate
+
+    certificate = Certificate.read(*(Path(file) for file in files if file))
+    credentials = grpc.ssl_channel_credentials(certificate.authorities, certificate.key, certificate.chain)
+    name = certificate.name()
+    options = [("grpc.ssl_target_name_override", name)] if name else []
+    return grpc.secure_channel(address, credentials, options=options)
 
 
 def main(arguments: list[str]) -> int:

@@ -26,6 +26,7 @@ from fastcms_common.serving import AddToServer, Check, run, serve
 from fastcms_common.sessions import SessionGuard
 from fastcms_common.settings import ProcessSettings, load
 from fastcms_common.storage import Store, open_store
+from fastcms_common.tls import tls_of
 from fastcms_common.tokens import KeySource, TokenVerifier
 
 S = TypeVar("S", bound=ProcessSettings)
@@ -46,6 +47,7 @@ class Process:
         self.settings = settings
         self.name = name
         self.closing = AsyncExitStack()
+        self.tls = tls_of(settings)
         self.redis = connect(settings.redis_url)
         self.closing.push_async_callback(self.redis.aclose)
         self.sessions = SessionGuard(self.redis)
@@ -73,13 +75,13 @@ class Process:
 
     def channel(self, target: str, own_token: ServiceToken | None = None) -> grpc.aio.Channel:
         """A channel to a service, for stubs (`channels.open_channel`)."""
-        channel = open_channel(target, own_token, multiplex=self.settings.rpc_multiplex)
+        channel = open_channel(target, own_token, multiplex=self.settings.rpc_multiplex, tls=self.tls)
         self.closing.push_async_callback(channel.close)
         return channel
 
     def raw_channel(self, target: str) -> grpc.aio.Channel:
         """A channel to a service without manners (`channels.open_raw_channel`)."""
-        channel = open_raw_channel(target, multiplex=self.settings.rpc_multiplex)
+        channel = open_raw_channel(target, multiplex=self.settings.rpc_multiplex, tls=self.tls)
         self.closing.push_async_callback(channel.close)
         return channel
 

@@ -36,6 +36,7 @@ from fastcms_common.metrics import serve_metrics
 from fastcms_common.multiplex.server import Multiplexer
 from fastcms_common.redis_connection import DOWN
 from fastcms_common.settings import ProcessSettings, stop
+from fastcms_common.tls import tls_of
 from fastcms_common.validation import validate
 from fastcms_common.wire import DETAILS, status_of
 
@@ -97,8 +98,12 @@ async def serve(
     registry.register_with(multiplexer)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, multiplexer)  # type: ignore[arg-type]
     server.add_generic_rpc_handlers((multiplexer.handler(),))
+    tls = tls_of(settings)
     try:
-        port = server.add_insecure_port(settings.listen)
+        if tls is None:
+            port = server.add_insecure_port(settings.listen)
+        else:
+            port = server.add_secure_port(settings.listen, tls.server_credentials())
     except RuntimeError:
         stop(f"LISTEN: {settings.listen} cannot be listened on")
     if settings.metrics_listen:

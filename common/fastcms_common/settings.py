@@ -69,6 +69,11 @@ class ProcessSettings(BaseSettings):
     scheduler_service: str = Field("127.0.0.1:8004", pattern=ADDRESS)
     # The key that services prove themselves with to auth-service; 32 bytes in base64url.
     service_key_file: Path | None = None
+    # Mutual TLS with the other services (PEM): this process's certificate chain, its key, and the authorities whose
+    # certificates are believed. All three, or none for plaintext. Read again when they change.
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = None
     app_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://")
     token_issuer: str = "fastcms"
     # Whether calls to other services share streams; what is served does not depend on it.

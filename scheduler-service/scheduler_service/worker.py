@@ -34,6 +34,7 @@ from fastcms_common.metrics import serve_metrics
 from fastcms_common.service_tokens import ServiceTokens, service_key
 from fastcms_common.settings import load
 from fastcms_common.times import from_text
+from fastcms_common.tls import tls_of
 from scheduler_service.beat import Beat, Plan, keep_time
 from scheduler_service.celery_app import RUN, make_app
 from scheduler_service.config import SERVICE, WorkerSettings
@@ -138,12 +139,14 @@ class Channels:
     """The connections of this process, made in the loop that uses them."""
 
     def __init__(self, settings: WorkerSettings, key: bytes) -> None:
-        multiplex = settings.rpc_multiplex
-        plain = open_channel(settings.auth_service, multiplex=multiplex)
+        multiplex, tls = settings.rpc_multiplex, tls_of(settings)
+        plain = open_channel(settings.auth_service, multiplex=multiplex, tls=tls)
         tokens = ServiceTokens(SERVICE, key, plain)
         targets = (settings.auth_service, settings.admin_service, settings.collections_service)
-        auth, admin, collections = (open_channel(target, tokens.get, multiplex=multiplex) for target in targets)
-        own = open_channel(settings.scheduler_service, tokens.get, multiplex=multiplex)
+        auth, admin, collections = (
+            open_channel(target, tokens.get, multiplex=multiplex, tls=tls) for target in targets
+        )
+        own = open_channel(settings.scheduler_service, tokens.get, multiplex=multiplex, tls=tls)
         self.services = Services(auth, admin, collections, own)
         self.ledger: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(own)
         self._all = (plain, auth, admin, collections, own)

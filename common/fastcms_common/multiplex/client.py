@@ -16,15 +16,25 @@ import grpc.aio
 
 from fastcms_common.multiplex import frames
 from fastcms_common.multiplex.calls import CLOSED, MadeCall
-from fastcms_common.multiplex.lanes import Lanes, OpenChannel
+from fastcms_common.multiplex.lanes import Lanes, OpenChannel, Version
 
 
 class MultiplexedChannel(grpc.aio.Channel):
-    """A channel to `target` (host:port). `open_channel` opens a plain one to a target of gRPC's."""
+    """A channel to `target` (host:port). `open_channel` opens a plain one to a target of gRPC's.
 
-    def __init__(self, target: str, open_channel: OpenChannel) -> None:
-        self._plain = open_channel(target)
-        self._lanes = Lanes(target, open_channel, self._make_plainly)
+    `plain` is for the calls that go on no stream; `version` tells when streams have to be opened anew (`Lanes`).
+    """
+
+    def __init__(
+        self,
+        target: str,
+        open_channel: OpenChannel,
+        *,
+        plain: grpc.aio.Channel | None = None,
+        version: Version | None = None,
+    ) -> None:
+        self._plain = plain or open_channel(target)
+        self._lanes = Lanes(target, open_channel, self._make_plainly, version)
         self._passed_on: set[asyncio.Task[None]] = set()
         self._closed = False
 

@@ -29,15 +29,23 @@ _PAUSE_UNKNOWN = 30.0
 
 OpenChannel = Callable[[str], grpc.aio.Channel]
 Elsewhere = Callable[[MadeCall], None]
+Version = Callable[[], object]
+"""Gives what channels are opened with now, such as a certificate: another object, and streams are opened anew."""
 
 
 class Lanes:
-    """The streams to the addresses of `target` (host:port). `elsewhere` takes the calls that no stream has sent."""
+    """The streams to the addresses of `target` (host:port). `elsewhere` takes the calls that no stream has sent.
 
-    def __init__(self, target: str, open_channel: OpenChannel, elsewhere: Elsewhere) -> None:
+    Where `version` gives another object than before, new streams take the place of all there are.
+    """
+
+    def __init__(
+        self, target: str, open_channel: OpenChannel, elsewhere: Elsewhere, version: Version | None = None
+    ) -> None:
         self._target = target
         self._open_channel = open_channel
         self._elsewhere = elsewhere
+        self._version = version
         self._streams: list[Stream] = []
         self._turn = 0
         self._lanes: dict[str, _Lane] = {}
@@ -77,19 +85,26 @@ class Lanes:
     async def _follow_addresses(self) -> None:
         host, _, port = self._target.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
+        opened_with = None
         while True:
             addresses = await _resolved(host, int(port))
+            if self._version is not None and (version := self._version()) is not opened_with:
+                self._retire(set(self._lanes))
+                opened_with = version
             if addresses:
                 self._adopt(addresses)
-                if _is_literal(host):
+                if self._version is None and _is_literal(host):
                     return
             await asyncio.sleep(RESOLVE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
 
     def _adopt(self, addresses: set[str]) -> None:
         for address in addresses - self._lanes.keys():
             self._lanes[address] = _Lane(self._open_channel(address), self._streams, self._elsewhere)
-        for address in self._lanes.keys() - addresses:
-            # Gone from the name, not from the world: what is in flight there may still be answered.
+        # Gone from the name, not from the world: what is in flight there may still be answered.
+        self._retire(self._lanes.keys() - addresses)
+
+    def _retire(self, addresses: set[str]) -> None:
+        for address in addresses:
             task = asyncio.create_task(self._lanes.pop(address).retire())
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -43,15 +44,20 @@ def rendered(folder: Path) -> list[Manifest]:
     return resolved(folder)
 
 
-def resolved(folder: Path) -> list[Manifest]:
+def resolved(folder: Path, component_of: list[Manifest] | None = None) -> list[Manifest]:
     """The same without kubectl: resources, components, patches by kind, generated ConfigMaps (without a hash in their
-    names), replicas, images, labels and the namespace. KeyError for a feature that it does not know."""
+    names), replicas, images, labels and the namespace. KeyError for a feature that it does not know.
+
+    A component changes, and is added to, the manifests of what it is a component of.
+    """
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    manifests: list[Manifest] = []
-    for key, value in kustomization.items():
-        if key in ("resources", "components"):
-            manifests += [one for name in value for one in _loaded(folder / name)]
-        elif key not in ("apiVersion", "kind"):
+    manifests: list[Manifest] = [] if component_of is None else component_of
+    for name in kustomization.get("resources", ()):
+        manifests += _loaded(folder / name)
+    for name in kustomization.get("components", ()):
+        resolved(folder / name, manifests)
+    for key in kustomization:
+        if key not in ("apiVersion", "kind"):
             _FEATURES[key]
     for key, feature in _FEATURES.items():
         if key in kustomization:
@@ -80,16 +86,19 @@ def _generate(folder: Path, generators: list[Manifest], manifests: list[Manifest
 
 def _patch(folder: Path, patches: list[Manifest], manifests: list[Manifest]) -> None:
     for patch in patches:
-        change = yaml.safe_load((folder / patch["path"]).read_text())
+        change = yaml.safe_load(patch["patch"] if "patch" in patch else (folder / patch["path"]).read_text())
         del change["metadata"]["name"]
+        kind, name = patch["target"]["kind"], patch["target"].get("name", ".*")
         for manifest in manifests:
-            if manifest["kind"] == patch["target"]["kind"]:
+            if manifest["kind"] == kind and re.fullmatch(name, manifest["metadata"]["name"]):
                 _merge(manifest, change)
 
 
 def _merge(target: Manifest, change: Manifest) -> None:
     for key, value in change.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.get(key), dict):
             _merge(target[key], value)
         elif isinstance(value, list) and isinstance(target.get(key), list):
             _merge_lists(target[key], value)

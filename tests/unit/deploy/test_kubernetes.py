@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import warnings
 from functools import cache
 from typing import Any
@@ -83,6 +84,44 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, list):
         return sorted((_sorted(one) for one in value), key=_text)
     return value
+
+
+@pytest.fixture(scope="module")
+def with_mutual_tls(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """The overlay `prod` with the component that its comment speaks of."""
+    k8s = tmp_path_factory.mktemp("mutual-tls") / "k8s"
+    shutil.copytree(K8S, k8s)
+    kustomization = k8s / "overlays" / "prod" / "kustomization.yaml"
+    text = kustomization.read_text()
+    assert "  # - ../../components/mutual-tls\n" in text
+    kustomization.write_text(text.replace("# - ../../components/mutual-tls", "- ../../components/mutual-tls"))
+    return rendered(kustomization.parent)
+
+
+def test_with_mutual_tls_each_process_has_a_certificate_in_the_name_that_it_is_called_by(with_mutual_tls) -> None:
+    certificates = {one["metadata"]["name"]: one["spec"] for one in with_mutual_tls if one["kind"] == "Certificate"}
+    deployments = [one for one in with_mutual_tls if one["kind"] == "Deployment"]
+    assert {one["metadata"]["name"] for one in deployments} == set(MEMBERS)
+    for deployment in deployments:
+        kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
+        name, spec = deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]
+        (only,) = spec["containers"]
+        environment = {one["name"]: one["value"] for one in only["env"]}
+        (secret,) = [volume["secret"]["secretName"] for volume in spec["volumes"] if volume["name"] == "tls"]
+        (mount,) = [one["mountPath"] for one in only["volumeMounts"] if one["name"] == "tls"]
+        (certificate,) = [one for one in certificates.values() if one["secretName"] == secret]
+        assert certificate["dnsNames"] == [name]
+        assert ("server auth" in certificate["usages"]) == (name in STORING)
+        files = {key: value for key, value in environment.items() if key.startswith("TLS_")}
+        assert files == {
+            "TLS_CERT_FILE": f"{mount}/tls.crt", "TLS_KEY_FILE": f"{mount}/tls.key", "TLS_CA_FILE": f"{mount}/ca.crt"
+        }  # fmt: skip
+        assert unknown_names(name, environment) == set()
+        if name in STORING:
+            # What the kubelet would ask without TLS, the process asks itself.
+            for kind, target in {"startupProbe": "/", "readinessProbe": "", "livenessProbe": "/"}.items():
+                assert only[kind]["exec"]["command"] == ["healthy", f"127.0.0.1:8000{target}"]
+                assert "grpc" not in only[kind]
 
 
 def test_no_manifest_is_left_out() -> None:
@@ -254,7 +293,11 @@ def _calls_in_the_code() -> set[tuple[str, str]]:
     for name, member in MEMBERS.items():
         folder = ROOT / image_of(name).removeprefix("fastcms-") / member.module.partition(".")[0]
         file = folder / f"{member.module.partition('.')[2] or '__main__'}.py"
-        pairs |= {(name, called[target]) for target in re.findall(r"settings\.(\w+_service)\b", file.read_text())}
+        wiring = file.read_text()
+        pairs |= {(name, called[target]) for target in re.findall(r"settings\.(\w+_service)\b", wiring)}
+        if re.search(r"Process\(settings, \w+\)", wiring):
+            # It fetches the keys that tokens are verified with.
+            pairs.add((name, "auth-service"))
     return pairs
 
 

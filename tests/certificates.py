@@ -1,0 +1,80 @@
+"""Certificates for tests: an authority that is made up, and what it signs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+HOUR = timedelta(hours=1)
+
+
+class Files(NamedTuple):
+    """What TLS_CERT_FILE, TLS_KEY_FILE and TLS_CA_FILE name."""
+
+    cert: Path
+    key: Path
+    ca: Path
+
+    @property
+    def settings(self) -> dict[str, Path]:
+        return {"tls_cert_file": self.cert, "tls_key_file": self.key, "tls_ca_file": self.ca}
+
+
+class Authority:
+    """Signs certificates that are good for `localhost` and 127.0.0.1 for an hour, or were an hour ago."""
+
+    def __init__(self, name: str = "test authority") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        self.certificate = (
+            x509.CertificateBuilder()
+            .subject_name(self._name)
+            .issuer_name(self._name)
+            .public_key(self._key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 10 * HOUR)
+            .not_valid_after(now + 10 * HOUR)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, name: str = "localhost", *, expired: bool = False) -> tuple[bytes, bytes]:
+        """A certificate and its key, PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        until = datetime.now(UTC) + (-HOUR if expired else HOUR)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(until - 2 * HOUR)
+            .not_valid_after(until)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(*form)
+
+    def write(self, folder: Path, name: str = "localhost", *, expired: bool = False) -> Files:
+        """A new certificate in files of `folder`, in the place of those that were there."""
+        folder.mkdir(exist_ok=True)
+        files = Files(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
+        chain, key = self.issue(name, expired=expired)
+        for path, content in zip(files, (chain, key, self.pem), strict=True):
+            # As an operator's tools do: whole or not at all.
+            new = path.with_suffix(".new")
+            new.write_bytes(content)
+            new.replace(path)
+        return files
