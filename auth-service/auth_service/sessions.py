@@ -1,7 +1,8 @@
 """Sessions, in Redis: opened by a sign-in, carried on by refresh tokens, ended by anything.
 
-This module alone writes `session:{id}`; that the key exists is what every process takes as "alive". An end deletes the
-key and announces it in one step, so no process believes in a session for longer than the message takes.
+This module alone makes and ends `session:{id}`; that the key exists is what every process takes as "alive". An end
+deletes the key and announces it in one step, so no process believes in a session for longer than the message takes.
+(`fastcms_common.sessions` keeps `last_used` of a live one up to date.)
 """
 
 from __future__ import annotations

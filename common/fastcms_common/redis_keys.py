@@ -6,7 +6,7 @@ cluster keeps them in one slot.
 
 from __future__ import annotations
 
-# Sessions. Written by auth-service alone; every process reads them.
+# Sessions. Written by auth-service alone; every process reads them, and writes down that they are in use.
 #   session:{sid}          hash; TTL: the session's absolute end
 #   session-events:{sid}   list of what became of its refresh tokens, the newest first; TTL: the longest life of a
 #                          session and 30 days
@@ -98,3 +98,14 @@ IP_RULES_CHANGED = "ip-rules-changed"
 #   {rate}:{limit}:{whom}  Unix microseconds at which the caller has used nothing up any more; TTL: until then
 def rate(limit: str, whom: str) -> str:
     return f"{{rate}}:{limit}:{whom}"
+
+
+# What a backup takes with it: events that are not in a database yet, and how far the audit log had come. The rest is
+# made anew from the databases, or is better forgotten: a session that was ended must not come back from the dead.
+BACKED_UP = ("events:*", AUDIT_CHECKPOINT)
+# Everything above, as patterns: what must not be there, or has to go, when a backup is put back.
+ALL = (
+    *("session:*", "sessions:*", "session-events:*", "lockout:*", "otp:*", "otp-tries:*", "oauth-state:*"),
+    *("oauth-proof:*", "events:*", SETTINGS, "audit:*", f"{CELERY_PREFIX}*", f"{REDBEAT_PREFIX}*", "{ip-rules}:*"),
+    "{rate}:*",
+)

@@ -7,6 +7,9 @@ announces its end. Three rules keep a memory from outliving its session:
 - while the subscription has not been heard from for `SILENCE` seconds nothing remembered is used;
 - nothing is remembered for longer than `MEMORY` seconds, which bounds a session that ran out by itself.
 
+Whoever asks Redis leaves word there that the session is in use, so `last_used` is never more than a minute behind while
+most calls, answered from memory, cost nothing.
+
 With Redis down nobody is let in: the caller sees `Unavailable`.
 """
 
@@ -15,16 +18,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from redis.asyncio import Redis
 
-from fastcms_common import redis_keys
+from fastcms_common import redis_keys, times
 from fastcms_common.errors import Unauthenticated
 from fastcms_common.logs import get_logger
 from fastcms_common.redis_connection import DOWN, redis_errors
 
 SILENCE = 1.0
 MEMORY = 30.0
+# Seconds by which `last_used` may be behind before it is written again: many processes ask about one session.
+_USE_NOTED = 15
+# ARGV: now, and before when a use has to be noted, both canonical text. A session that has ended is not brought back.
+_ASK = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if (redis.call('HGET', KEYS[1], 'last_used') or '') < ARGV[2] then
+  redis.call('HSET', KEYS[1], 'last_used', ARGV[1])
+end
+return 1
+"""
 # Sessions that one process remembers; past it the memory starts anew.
 _CAPACITY = 100_000
 _PING_EVERY = 0.25
@@ -71,8 +85,10 @@ class SessionGuard:
         try:
             with redis_errors():
                 async with self._redis.pipeline(transaction=False) as pipe:
+                    moment = times.now()
+                    noted = times.to_text(moment - timedelta(seconds=_USE_NOTED))
                     for session_id in asked:
-                        pipe.exists(redis_keys.session(session_id))
+                        pipe.eval(_ASK, 1, redis_keys.session(session_id), times.to_text(moment), noted)
                     answers = await pipe.execute()
         except BaseException as error:
             for waiting in asked.values():

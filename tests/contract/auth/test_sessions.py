@@ -30,6 +30,41 @@ async def test_each_sign_in_is_a_session_the_newest_first(server: AuthServer):
     assert [one.current for one in await listed(server, first.access_token)] == [False, True]
 
 
+async def test_using_a_session_moves_its_last_use_and_nothing_else(tmp_path: Path, redis_url: str):
+    async with auth_server(tmp_path, redis_url) as server:
+        answer = await server.register()
+        (key,) = await server.redis.keys("session:*")
+        long_ago = "2026-01-01T00:00:00.000000Z"
+        await server.redis.hset(key, "last_used", long_ago)
+        before, ttl = await server.redis.hgetall(key), await server.redis.pttl(key)
+    # A process that has not asked about this session lately.
+    async with auth_server(tmp_path, redis_url) as server:
+        for _ in range(3):
+            await server.me(answer.access_token)
+        after = await server.redis.hgetall(key)
+        (session,) = await listed(server, answer.access_token)
+        assert 0 < await server.redis.pttl(key) <= ttl
+    assert {name for name in after if after[name] != before[name]} == {b"last_used"}
+    assert abs(session.last_used.seconds - time.time()) < 10
+
+
+async def test_a_use_that_was_noted_a_moment_ago_is_not_written_again(server: AuthServer):
+    answer = await server.register()
+    (key,) = await server.redis.keys("session:*")
+    noted = await server.redis.hget(key, "last_used")
+    await server.me(answer.access_token)
+    assert await server.redis.hget(key, "last_used") == noted
+
+
+async def test_asking_about_a_session_that_has_ended_does_not_bring_it_back(server: AuthServer):
+    answer = await server.register()
+    (key,) = await server.redis.keys("session:*")
+    await server.redis.delete(key)
+    with pytest.raises(Unauthenticated):
+        await server.me(answer.access_token)
+    assert not await server.redis.exists(key)
+
+
 async def test_a_refresh_rotates_the_token_and_keeps_the_session(server: AuthServer):
     first = await server.register()
     second = await server.refresh(first.refresh_token)
