@@ -20,6 +20,7 @@ from fastcms_common.logs import get_logger
 from gateway.access_log import AccessLog, Entry
 from gateway.addresses import ClientAddresses
 from gateway.answers import Answer, Header, StreamedAnswer
+from gateway.connections import lines_of, write_at_once
 from gateway.cors import Cors
 from gateway.dispatcher import Dispatcher
 from gateway.endpoints import ServiceFailed
@@ -41,10 +42,14 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
-_NO_CONTENT_POLICY: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_POLICY: Final = b"content-security-policy"
+_NO_CONTENT_POLICY: Final[Header] = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
+_CLOSE: Final[Header] = (b"connection", b"close")
 
 _ID_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 _ID_LENGTH: Final = 128
+
+_SECURITY_LINES: Final = lines_of(SECURITY_HEADERS)
 
 log = get_logger(__name__)
 
@@ -169,11 +174,16 @@ class _Answering:
         if answer.content_type:
             headers.append((b"content-type", answer.content_type))
         if answer.status not in (204, 304):
-            headers.append((b"content-length", str(len(body)).encode("ascii")))
+            headers.append((b"content-length", b"%d" % len(body)))
         headers.extend(answer.headers)
         _add_policy(headers)
-        await self._start(answer.status, headers)
         self.size = len(body)
+        if _CLOSE not in answer.headers and write_at_once(
+            self._send, answer.status, _SECURITY_LINES + lines_of(headers), body
+        ):
+            self.status = answer.status
+            return
+        await self._start(answer.status, headers)
         await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, answer: StreamedAnswer) -> None:
@@ -198,7 +208,8 @@ class _Answering:
             await self._send(message)
 
     def _headers(self) -> list[Header]:
-        headers = [(b"x-request-id", self._request.id.encode("ascii")), *SECURITY_HEADERS]
+        """Those that differ from answer to answer."""
+        headers = [(b"x-request-id", self._request.id.encode("ascii"))]
         self._cors.extend(headers, self._request)
         if self._request.rate_limit is not None:
             headers.extend(self._request.rate_limit.headers())
@@ -206,13 +217,13 @@ class _Answering:
 
     async def _start(self, status: int, headers: list[Header]) -> None:
         self.status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*SECURITY_HEADERS, *headers]})
 
 
 def _add_policy(headers: list[Header]) -> None:
     """Adds the policy of what is no page, unless there is one."""
     for name, _ in headers:
-        if name == _NO_CONTENT_POLICY[0]:
+        if name == _POLICY:
             return
     headers.append(_NO_CONTENT_POLICY)
 
