@@ -7,6 +7,8 @@ from collections_service.catalog import Catalog
 from collections_service.config import NAME, Settings
 from collections_service.events import CollectionEvents
 from collections_service.explanations import Explanations
+from collections_service.jobs import Jobs
+from collections_service.jobs_servicer import JobsServicer
 from collections_service.journal import Journal
 from collections_service.lists import Lists
 from collections_service.profiles import Profiles
@@ -17,6 +19,7 @@ from collections_service.servicer import CollectionsServicer, ProfilesServicer, 
 from collections_service.store import CollectionStore
 from collections_service.transfers import Transfers
 from fastcms.collections.v1.collections_pb2_grpc import add_CollectionsServiceServicer_to_server
+from fastcms.collections.v1.jobs_pb2_grpc import add_JobsServiceServicer_to_server
 from fastcms.collections.v1.profiles_pb2_grpc import add_ProfilesServiceServicer_to_server
 from fastcms.collections.v1.records_pb2_grpc import add_RecordsServiceServicer_to_server
 from fastcms_common.process import Process, start, until_available
@@ -42,6 +45,7 @@ async def main(settings: Settings) -> None:
                 (add_CollectionsServiceServicer_to_server, collections),
                 (add_RecordsServiceServicer_to_server, RecordsServicer(records, lists, bulk, transfers)),
                 (add_ProfilesServiceServicer_to_server, profiles),
+                (add_JobsServiceServicer_to_server, JobsServicer(Jobs(store, schemas))),
             ],
             background=[catalog.watch(), journal.keep_tidy()],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -163,16 +163,24 @@ class Schemas:
         await self._store.drop_table(collection)
         await self._record("deleted", collection, {"type": collection.type}, severity="warning")
 
-    async def truncate(self, name: str, *, cascade: bool) -> tuple[Collection, int]:
+    async def truncate(
+        self, name: str, *, cascade: bool, last_check: Callable[[], Awaitable[None]] | None = None
+    ) -> tuple[Collection, int]:
         """Deletes all records; the collection and how many there were. Conflict where records elsewhere point to some
-        of them, unless `cascade`: then those are dealt with as their relations say."""
+        of them, unless `cascade`: then those are dealt with as their relations say.
+
+        What `last_check` raises right before the first record goes keeps them all.
+        """
         await self._catalog.check_announcing()
         snapshot = await self._catalog.fresh()
         collection = snapshot.named(name)
         if collection is None:
             raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
+        large = await self._store.count(collection, limit=LARGE + 1) > LARGE
+        if last_check is not None:
+            await last_check()
         await self._relations.release_all(snapshot, collection, cascade=cascade)
-        if await self._store.count(collection, limit=LARGE + 1) > LARGE:
+        if large:
             deleted = await self._exchange_table(collection)
         else:
             deleted = await self._store.delete_many(collection)

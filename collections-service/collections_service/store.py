@@ -20,6 +20,7 @@ from fastcms_common.storage import (
     Store,
     Table,
     eq,
+    le,
     lt,
 )
 
@@ -27,6 +28,9 @@ _COLLECTIONS = Table("collections", (Index("name", unique=True, required=True),)
 
 # What `journal` notes: pages of work that has to be finished or undone as a whole.
 _NOTES = Table("notes", (Index("at"), Index("note")))
+
+# By job: the highest fencing token it has shown, and the last run of it that is done with what that deleted.
+_FENCES = Table("fences")
 
 # How long a list may count for its total.
 COUNT_SECONDS = 1.0
@@ -48,6 +52,7 @@ class CollectionStore:
         """Makes what is missing. Unavailable where the database is."""
         await self._store.ensure(_COLLECTIONS)
         await self._store.ensure(_NOTES)
+        await self._store.ensure(_FENCES)
 
     async def ping(self) -> None:
         await self._store.ping()
@@ -200,6 +205,31 @@ class CollectionStore:
     async def notes_before(self, moment: str) -> list[Document]:
         """Pages that were written before then, the oldest first; not more than can be dealt with at once."""
         return await self._store.find(_NOTES.name, lt("at", moment), sort=[("at", 1)], limit=500)
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+
+    async def pass_fence(self, job: str, token: int) -> bool:
+        """Whether `token` is at least as high as any that `job` has shown; remembers it."""
+        for _ in range(2):
+            if await self._store.update(_FENCES.name, job, Change(set={"token": token}), le("token", token)):
+                return True
+            try:
+                await self._store.insert(_FENCES.name, {ID: job, "token": token})
+            except Duplicate:
+                # A higher one is there, or one that was made between the two questions: ask once more.
+                continue
+            return True
+        return False
+
+    async def deleted_by(self, job: str, run: str) -> int | None:
+        """How many records the run has deleted; None where it is not known to be done."""
+        doc = await self._store.get(_FENCES.name, job)
+        return doc["deleted"] if doc is not None and doc.get("run") == run else None
+
+    async def note_deleted(self, job: str, run: str, token: int, deleted: int) -> None:
+        """Remembers that the run is done, unless a worker with a higher token has come."""
+        done = Change(set={"run": run, "deleted": deleted})
+        await self._store.update(_FENCES.name, job, done, eq("token", token))
 
 
 def _bounded(collection: Collection, found: int, most: int) -> None:

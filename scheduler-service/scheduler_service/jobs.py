@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from fastcms.collections.v1 import collections_pb2, collections_pb2_grpc
+from fastcms.collections.v1 import jobs_pb2, jobs_pb2_grpc
 from fastcms.scheduler.v1.ledger_pb2 import ClaimedRun
 from scheduler_service.executions import JobFailed, Work
 from scheduler_service.exports import Exports
@@ -57,9 +57,12 @@ async def _http(run: ClaimedRun, rules: HttpRules) -> dict[str, Any]:
 
 
 async def _truncate(services: Services, run: ClaimedRun) -> dict[str, Any]:
-    collections = collections_pb2_grpc.CollectionsServiceStub(services.collections)
-    name = orjson.loads(run.parameters)["collection"]
-    answer = await collections.TruncateCollection(
-        collections_pb2.TruncateCollectionRequest(name=name), timeout=DEADLINE
+    request = jobs_pb2.TruncateForJobRequest(
+        collection=orjson.loads(run.parameters)["collection"],
+        job=run.task,
+        run_id=run.run_id,
+        fencing_token=run.fencing_token,
     )
+    jobs = jobs_pb2_grpc.JobsServiceStub(services.collections)
+    answer = await jobs.TruncateForJob(request, timeout=DEADLINE)
     return {"deleted": answer.deleted_count}

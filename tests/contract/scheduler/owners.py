@@ -18,7 +18,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from fastcms.admin.v1 import audit_pb2, audit_pb2_grpc, ip_rules_pb2, ip_rules_pb2_grpc
 from fastcms.auth.v1 import identities_pb2, identities_pb2_grpc, keys_pb2, keys_pb2_grpc
-from fastcms.collections.v1 import collections_pb2, collections_pb2_grpc, records_pb2_grpc
+from fastcms.collections.v1 import jobs_pb2, jobs_pb2_grpc, records_pb2_grpc
 from fastcms_common.errors import DomainError, Stale, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.tokens import ALGORITHM, AUDIENCE, TOKEN_TYPE
@@ -104,13 +104,13 @@ class Audit(audit_pb2_grpc.AuditServiceServicer):
         return audit_pb2.DeleteOldAuditEventsResponse(deleted=deleted)
 
 
-class Collections(collections_pb2_grpc.CollectionsServiceServicer):
+class Jobs(jobs_pb2_grpc.JobsServiceServicer):
     def __init__(self) -> None:
-        self.truncated: list[str] = []
+        self.truncated: list[jobs_pb2.TruncateForJobRequest] = []
 
-    async def TruncateCollection(self, request: Any, context: Any) -> collections_pb2.TruncateCollectionResponse:
-        self.truncated.append(request.name)
-        return collections_pb2.TruncateCollectionResponse(deleted_count=7, collection=request.name)
+    async def TruncateForJob(self, request: Any, context: Any) -> jobs_pb2.TruncateForJobResponse:
+        self.truncated.append(request)
+        return jobs_pb2.TruncateForJobResponse(deleted_count=7)
 
 
 class Records(records_pb2_grpc.RecordsServiceServicer):
@@ -135,14 +135,14 @@ class Owners:
         self.tokens = Owner()
         self.ip_rules = Owner()
         self.audit = Owner()
-        self.collections = Collections()
+        self.jobs = Jobs()
         self.records = Records()
         self._server = grpc.aio.server()
         keys_pb2_grpc.add_KeysServiceServicer_to_server(self.signer, self._server)
         identities_pb2_grpc.add_IdentitiesServiceServicer_to_server(Identities(self.tokens), self._server)
         ip_rules_pb2_grpc.add_IpRulesServiceServicer_to_server(IpRules(self.ip_rules), self._server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(self.audit), self._server)
-        collections_pb2_grpc.add_CollectionsServiceServicer_to_server(self.collections, self._server)
+        jobs_pb2_grpc.add_JobsServiceServicer_to_server(self.jobs, self._server)
         records_pb2_grpc.add_RecordsServiceServicer_to_server(self.records, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 

@@ -80,7 +80,10 @@ async def test_a_truncate_job_empties_its_collection(system: System):
     await system.trigger("empty_events")
     (run,) = await system.finished("empty_events")
     assert run.result == b'{"deleted":7}'
-    assert system.owners.collections.truncated == ["events"]
+    (asked,) = system.owners.jobs.truncated
+    assert (asked.collection, asked.job, asked.run_id) == ("events", "empty_events", run.id)
+    # Tokens begin at the time in milliseconds.
+    assert asked.fencing_token > 1_700_000_000_000
 
 
 async def test_an_export_job_writes_a_file_each_time_and_keeps_the_newest(system: System):
