@@ -74,6 +74,7 @@ def application() -> Edge:
         process.authenticator,
         checks={
             "redis": redis_check(process.redis),
+            "ip-rules": ip_rules.known,
             **{name.replace("_", "-"): service_check(channel, READY) for name, channel in services.items()},
         },
         lifespan=lifespan,

@@ -2,7 +2,8 @@
 
 The rules are admin-service's; every worker compiles its own from the copy in Redis, is told of each change, and asks
 Redis twice a second whether it has missed one. What it knows stays in force while Redis or admin-service is away. A
-worker that has never seen the rules lets nobody in: an address must not pass for the reason that a process is young.
+worker that has never seen the rules lets nobody in, be it that Redis is away or that Redis has lost them and
+admin-service is not there to tell them again: an address must not pass for the reason that a process is young.
 """
 
 from __future__ import annotations
@@ -44,10 +45,15 @@ class IpRules:
             if request.path == _READY:
                 # It is there to say what is missing.
                 return
-            raise Unavailable("The IP rules are not known yet.", reason="IP_RULES_UNAVAILABLE")
+            raise _unknown()
         refusal = self._rules.refusal(request.client)
         if refusal is not None:
             raise Denied(f"Access denied: {refusal}", reason="ADDRESS_BLOCKED")
+
+    async def known(self) -> None:
+        """Raises Unavailable where this worker has not seen the rules yet."""
+        if self._rules is None:
+            raise _unknown()
 
     async def prepare(self) -> None:
         """Loads the rules before the first request, where Redis is there to be asked."""
@@ -62,18 +68,24 @@ class IpRules:
 
     async def _refresh(self) -> None:
         version: Any = await self._redis.get(redis_keys.IP_RULES_VERSION)
-        if version == self._version and self._rules is not None:
-            return
-        if version is None and self._version is not None:
-            # Redis has lost its copy. What was in force stays so until admin-service has made it again.
+        if version is not None and version == self._version:
             return
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.get(redis_keys.IP_RULES_VERSION)
             pipe.hvals(redis_keys.IP_RULES)
-            self._version, rules = await pipe.execute()
+            version, rules = await pipe.execute()
+        if version is None:
+            # Redis has lost its copy, or has none yet: admin-service makes one, even of no rules at all. Until then
+            # what was in force stays so.
+            return
+        self._version = version
         # Ten thousand rules take some 30 ms: not in the event loop.
         self._rules = await asyncio.to_thread(_compiled, rules)
         log.info("IP rules loaded", rules=len(rules))
+
+
+def _unknown() -> Unavailable:
+    return Unavailable("The IP rules are not known yet.", reason="IP_RULES_UNAVAILABLE")
 
 
 def _compiled(rules: list[bytes]) -> AddressRules:

@@ -89,6 +89,7 @@ async def test_health_is_open_to_everyone_and_nothing_else_is(redis: Redis):
 
 
 async def test_a_change_is_in_force_within_a_second(redis: Redis):
+    await publish(redis)
     rules = IpRules(redis)
     await rules.prepare()
     with watching(rules):
@@ -100,6 +101,7 @@ async def test_a_change_is_in_force_within_a_second(redis: Redis):
 
 
 async def test_a_change_that_was_not_heard_of_is_found(redis: Redis):
+    await publish(redis)
     rules = IpRules(redis)
     await rules.prepare()
     with watching(rules):
@@ -137,6 +139,32 @@ async def test_rules_outlive_a_redis_that_is_away(redis_server: RedisProcess):
         await publish(redis, AddressRule("198.51.100.0/24", "block"))
         await until(lambda: blocked(rules, "198.51.100.1"), within=10)
     await redis.aclose()
+
+
+async def test_a_worker_that_starts_after_redis_has_lost_the_rules_lets_nobody_in_until_they_are_back(redis: Redis):
+    await publish(redis, SPAM)
+    await redis.flushdb()
+    rules = IpRules(redis)
+    await rules.prepare()
+    with watching(rules):
+        for address in ("192.0.2.1", "192.0.3.1"):
+            with pytest.raises(Unavailable):
+                rules.admit(request(address))
+        with pytest.raises(Unavailable):
+            await rules.known()
+        rules.admit(request("192.0.2.1", "/health/ready"))
+        await publish(redis, SPAM)
+        await until(lambda: rules._version is not None and rules._rules is not None)
+        await rules.known()
+        assert blocked(rules, "192.0.2.1")
+        rules.admit(request("192.0.3.1"))
+
+
+async def test_no_rules_at_all_are_rules_that_are_known(redis: Redis):
+    await publish(redis)
+    rules = IpRules(redis)
+    await rules.prepare()
+    rules.admit(request("192.0.2.1"))
 
 
 async def test_a_worker_that_has_never_seen_the_rules_lets_nobody_in():

@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import redis
 
+from fastcms_common import redis_keys
 from tests.ports import free_port
 
 Start = Callable[..., "Gateway"]
@@ -89,7 +91,7 @@ def test_it_starts_with_nothing_else_there_and_says_so(start: Start):
     assert ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
     names = {one["name"]: one["status"] for one in ready.json()["dependencies"]}
     services = ("auth-service", "collections-service", "admin-service", "scheduler-service")
-    assert names == dict.fromkeys(("redis", *services), "down")
+    assert names == dict.fromkeys(("redis", "ip-rules", *services), "down")
     assert "fastcms_http_requests" in gateway.get("/metrics", gateway.metrics_port).text
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(20) == 0
@@ -97,6 +99,9 @@ def test_it_starts_with_nothing_else_there_and_says_so(start: Start):
 
 
 def test_several_workers_count_as_one(start: Start, redis_url: str):
+    # As admin-service does where there are no rules.
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(redis_keys.IP_RULES_VERSION, 1)
     gateway = start(GATEWAY_WORKERS="2", REDIS_URL=redis_url)
     until(gateway.both_serve, "two workers")
     for _ in range(20):
