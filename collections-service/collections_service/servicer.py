@@ -177,7 +177,7 @@ class RecordsServicer(RecordsServiceServicer):
 
     async def ImportRecords(
         self, request_iterator: AsyncIterator[records_pb2.ImportRecordsRequest], context: Context
-    ) -> HttpBody:
+    ) -> AsyncIterator[HttpBody]:
         first = await anext(aiter(request_iterator), None)
         if first is None:
             raise Malformed("The request is empty.")
@@ -189,7 +189,12 @@ class RecordsServicer(RecordsServiceServicer):
             async for message in request_iterator:
                 yield message.body.data
 
-        return _json(await self._transfers.take(*opened, form, pieces()))
+        last: dict[str, Any] = {}
+        async for last in self._transfers.take(*opened, form, pieces()):
+            if first.progress:
+                yield HttpBody(content_type=MEDIA_TYPES["ndjson"], data=to_json(last) + b"\n")
+        if not first.progress:
+            yield _json(last)
 
     async def _open(self, name: str, method: str, query: Mapping[str, str]) -> tuple[Collection, Session]:
         return await self._records.open(name, method, dict(query))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import orjson
 
-from collections_service.bulk import Bulk
+from collections_service.bulk import Bulk, Outcome
 from collections_service.csv_lines import CsvError, CsvReader, cells_of, row_text
 from collections_service.decoding import decode
 from collections_service.errors import item_error
@@ -29,6 +30,8 @@ MEDIA_TYPES: Mapping[Format, str] = {"ndjson": "application/x-ndjson", "csv": "t
 CHUNK = 200
 # A line is one record, and that has an end.
 MAX_LINE = 16 * 1024 * 1024
+# How often an import tells how far it is. Seldom: a client may read nothing before it has sent everything.
+PROGRESS_SECONDS = 1.0
 # Refused lines that are told of one by one.
 MAX_ERRORS = 1000
 
@@ -83,23 +86,28 @@ class Transfers:
 
     async def take(
         self, collection: Collection, session: Session, form: Format, pieces: AsyncIterator[bytes]
-    ) -> dict[str, Any]:
-        """Creates a record of each line; a bad one is told of by its number and the rest goes on."""
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Creates a record of each line; a bad one is told of by its number and the rest goes on. Gives how far it is
+        every now and then, and what became of all in the end."""
         self._records.check_creatable(collection, session)
-        intake = _Intake(self._bulk, collection, session)
+        intake = _Intake(self._records, self._bulk, collection.id)
         reader: _Reader = _Lines(collection) if form == "ndjson" else _Rows(collection)
         text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        told = time.monotonic()
         try:
             async for piece in pieces:
                 for line in reader.feed(text.decode(piece)):
                     await intake.take(reader, line)
+                if time.monotonic() - told >= PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    yield {"line": intake.line, "created": intake.created, "failed": intake.failed}
             for line in reader.end(text.decode(b"", True)):
                 await intake.take(reader, line)
         except CsvError as error:
             await intake.flush()
             intake.refuse(intake.line + 1, Malformed(str(error), reason="INVALID_LINE"))
         await intake.flush()
-        return {"created": intake.created, "failed": intake.failed, "errors": intake.errors}
+        yield {"created": intake.created, "failed": intake.failed, "errors": intake.errors}
 
 
 class _Reader(Protocol):
@@ -118,9 +126,9 @@ class _Reader(Protocol):
 class _Intake:
     """What has been taken in so far."""
 
+    records: Records
     bulk: Bulk
-    collection: Collection
-    session: Session
+    collection_id: str
     line: int = 0
     created: int = 0
     failed: int = 0
@@ -147,7 +155,13 @@ class _Intake:
         if not waiting:
             return
         bodies = [body for _, body in waiting]
-        outcomes = await self.bulk.create_all(self.collection, self.session, bodies, atomic=False)
+
+        async def write() -> list[Outcome]:
+            # An import may take longer than a schema lasts: each part goes by the one that there is.
+            opened = await self.records.open(self.collection_id, "POST", {})
+            return await self.bulk.create_all(*opened, bodies, atomic=False)
+
+        outcomes = await self.records.with_schema(write)
         for (line, _), outcome in zip(waiting, outcomes, strict=True):
             if outcome.error is None:
                 self.created += 1

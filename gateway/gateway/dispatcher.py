@@ -15,7 +15,7 @@ from gateway.problems import not_allowed
 from gateway.rate_limits import RateLimits
 from gateway.requests import Request
 from gateway.routes import Route
-from gateway.streams import DownloadEndpoint, UploadEndpoint
+from gateway.streams import DownloadEndpoint, ExchangeEndpoint, UploadEndpoint
 from gateway.trie import Trie
 
 
@@ -79,8 +79,10 @@ def compile_endpoints(
     dispatcher = Dispatcher()
     for route in routes:
         channel = channels[route.rpc.containing_service.file.package]
-        endpoint: UnaryEndpoint | DownloadEndpoint | UploadEndpoint
-        if route.rpc.server_streaming:
+        endpoint: UnaryEndpoint | DownloadEndpoint | UploadEndpoint | ExchangeEndpoint
+        if route.rpc.server_streaming and route.rpc.client_streaming:
+            endpoint = ExchangeEndpoint(route, channel, authenticator, body_limit)
+        elif route.rpc.server_streaming:
             endpoint = DownloadEndpoint(route, channel, authenticator, body_limit)
         elif route.rpc.client_streaming:
             endpoint = UploadEndpoint(route, channel, authenticator, body_limit)

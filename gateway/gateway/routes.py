@@ -86,8 +86,6 @@ def _routes(rpc: MethodDescriptor) -> Iterator[Route]:
         return
     if access.caller == Access.CALLER_SERVICE:
         raise ValueError(f"{rpc.full_name} is for services only and must not have a route")
-    if rpc.client_streaming and rpc.server_streaming:
-        raise ValueError(f"{rpc.full_name} streams both ways, which HTTP cannot carry")
     rule = options.Extensions[annotations_pb2.http]
     for number, binding in enumerate([rule, *rule.additional_bindings]):
         route = Route(

@@ -1,10 +1,10 @@
-"""Bodies of any size: rpcs that stream `google.api.HttpBody` in or out. Nothing is held but the piece at hand."""
+"""Bodies of any size: rpcs that stream `google.api.HttpBody` in, out or both. Nothing is held but the piece at hand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
@@ -18,36 +18,20 @@ from gateway.endpoints import DO_NOT_STORE, RpcEndpoint, content_type_of, failur
 from gateway.requests import Request
 from gateway.routes import Route
 
+T = TypeVar("T")
+
 _SETTLE_LOOKS: Final = 50
 _SETTLE_SECONDS: Final = 0.01
 
 
-class UploadEndpoint(RpcEndpoint):
-    """A body of any size in, piece by piece; one message out. The first message carries path and query as well."""
+class _Upload(RpcEndpoint):
+    """A body of any size in, piece by piece. The first message carries path and query as well."""
 
-    def __init__(self, route: Route, channel: grpc.aio.Channel, authenticator: Authenticator, body_limit: int) -> None:
-        super().__init__(route, authenticator, body_limit)
-        self._stub = channel.stream_unary(
-            route.full_method,
-            request_serializer=message_factory.GetMessageClass(route.rpc.input_type).SerializeToString,
-            response_deserializer=self._answer_class.FromString,
-        )
-
-    async def answer(self, request: Request, segments: Sequence[str]) -> Answer:
-        metadata = await self._metadata(request)
+    def _head(self, request: Request, segments: Sequence[str]) -> Message:
         head = self._binding.head(request, segments)
         body: HttpBody = getattr(head, self._route.body)
         body.content_type = request.header(b"content-type") or ""
-        call = self._stub(metadata=metadata)
-        try:
-            await self._send(call, head, request)
-            message = await watched(call, call, request)
-            return self._answer(request, message, await call.trailing_metadata())
-        except grpc.aio.AioRpcError as error:
-            raise failure_of(error) from error
-        finally:
-            # Of a call that is done this says nothing; of one that its client has left it ends the work.
-            call.cancel()
+        return head
 
     async def _send(self, call: Any, head: Message, request: Request) -> None:
         message = head
@@ -67,6 +51,64 @@ class UploadEndpoint(RpcEndpoint):
             await _settled(call)
 
 
+class UploadEndpoint(_Upload):
+    """A body in; one message out."""
+
+    def __init__(self, route: Route, channel: grpc.aio.Channel, authenticator: Authenticator, body_limit: int) -> None:
+        super().__init__(route, authenticator, body_limit)
+        self._stub = channel.stream_unary(
+            route.full_method,
+            request_serializer=message_factory.GetMessageClass(route.rpc.input_type).SerializeToString,
+            response_deserializer=self._answer_class.FromString,
+        )
+
+    async def answer(self, request: Request, segments: Sequence[str]) -> Answer:
+        metadata = await self._metadata(request)
+        head = self._head(request, segments)
+        call = self._stub(metadata=metadata)
+        try:
+            await self._send(call, head, request)
+            message = await watched(call, call, request)
+            return self._answer(request, message, await call.trailing_metadata())
+        except grpc.aio.AioRpcError as error:
+            raise failure_of(error) from error
+        finally:
+            # Of a call that is done this says nothing; of one that its client has left it ends the work.
+            call.cancel()
+
+
+class ExchangeEndpoint(_Upload):
+    """A body in, and one out, which may begin while the first is still coming in."""
+
+    def __init__(self, route: Route, channel: grpc.aio.Channel, authenticator: Authenticator, body_limit: int) -> None:
+        super().__init__(route, authenticator, body_limit)
+        self._stub = channel.stream_stream(
+            route.full_method,
+            request_serializer=message_factory.GetMessageClass(route.rpc.input_type).SerializeToString,
+            response_deserializer=self._answer_class.FromString,
+        )
+
+    async def answer(self, request: Request, segments: Sequence[str]) -> StreamedAnswer:
+        metadata = await self._metadata(request)
+        head = self._head(request, segments)
+        call = self._stub(metadata=metadata)
+        answers = _Answers(call)
+        sending = asyncio.create_task(self._send(call, head, request))
+        reading = asyncio.create_task(answers.next())
+        try:
+            await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                # Raises what is wrong with the body; only when it is all in may the client be watched.
+                await sending
+            first = await (reading if reading.done() else watched(reading, call, request))
+        except BaseException:
+            call.cancel()
+            await _ended(sending, reading)
+            raise
+        content_type = b"application/octet-stream" if first is None else content_type_of(first)
+        return StreamedAnswer(self._status, _pieces(first, answers, sending), content_type, (DO_NOT_STORE,))
+
+
 class DownloadEndpoint(RpcEndpoint):
     """One message in, a body of any size out."""
 
@@ -82,10 +124,52 @@ class DownloadEndpoint(RpcEndpoint):
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
         call = self._stub(message, metadata=metadata)
+        answers = _Answers(call)
         # Until the first piece is there the status is open: an error is still a problem document.
-        first = await watched(_first(call), call, request)
+        first = await watched(answers.next(), call, request)
         content_type = b"application/octet-stream" if first is None else content_type_of(first)
-        return StreamedAnswer(self._status, _pieces(first, call), content_type, (DO_NOT_STORE,))
+        return StreamedAnswer(self._status, _pieces(first, answers), content_type, (DO_NOT_STORE,))
+
+
+class _Answers:
+    """What a call answers, piece by piece.
+
+    A write that fails because the call has ended makes grpc.aio put a status of its own, INTERNAL, in the place of the
+    one that the service gave: so that is noted when it comes.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self._ended: grpc.aio.AioRpcError | None = None
+        call.add_done_callback(self._note)
+
+    async def next(self) -> HttpBody | None:
+        """The next piece, None at the end. Raises what the failure of the call means."""
+        try:
+            message = await self.call.read()
+        except grpc.aio.AioRpcError as error:
+            if self._ended is None:
+                await _settled(self.call)
+            ended = self._ended or error
+            if ended.code() is grpc.StatusCode.OK:
+                return None
+            raise failure_of(ended) from error
+        return None if message is grpc.aio.EOF else message
+
+    def _note(self, call: Any) -> None:
+        if self._ended is None or self._ended.code() is grpc.StatusCode.INTERNAL:
+            code, details, trailing = map(_at_once, (call.code(), call.details(), call.trailing_metadata()))
+            self._ended = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details=details)
+
+
+def _at_once(told: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives that has nothing to wait for."""
+    try:
+        told.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise RuntimeError("the call has not ended")
 
 
 async def _settled(call: Any) -> None:
@@ -96,21 +180,33 @@ async def _settled(call: Any) -> None:
         await asyncio.sleep(_SETTLE_SECONDS)
 
 
-async def _first(call: Any) -> HttpBody | None:
-    try:
-        first = await call.read()
-    except grpc.aio.AioRpcError as error:
-        raise failure_of(error) from error
-    return None if first is grpc.aio.EOF else first
+async def _pieces(
+    first: HttpBody | None, answers: _Answers, sending: asyncio.Task[None] | None = None
+) -> AsyncGenerator[bytes, None]:
+    """The pieces of an answer. Where the body of the request that is still being sent fails, so does the answer."""
+    if sending is not None:
 
+        def give_up(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                answers.call.cancel()
 
-async def _pieces(first: HttpBody | None, call: Any) -> AsyncGenerator[bytes, None]:
+        sending.add_done_callback(give_up)
+    piece = first
     try:
-        if first is not None:
-            yield first.data
-            while (message := await call.read()) is not grpc.aio.EOF:
-                yield message.data
-    except grpc.aio.AioRpcError as error:
-        raise failure_of(error) from error
+        while piece is not None:
+            yield piece.data
+            piece = await answers.next()
+    except asyncio.CancelledError:
+        if sending is not None and sending.done() and not sending.cancelled() and (cause := sending.exception()):
+            raise cause from None
+        raise
     finally:
-        call.cancel()
+        answers.call.cancel()
+        if sending is not None:
+            await _ended(sending)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

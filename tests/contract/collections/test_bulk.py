@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import orjson
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
+from collections_service import transfers
 from fastcms.collections.v1 import records_pb2
+from fastcms.collections.v1.collections_pb2 import ListCollectionsRequest
 from fastcms_common.errors import Conflict, Denied, Invalid, Malformed, NotFound
 from fastcms_common.ids import new_id
 from tests.contract.collections.engines import on_one_engine
@@ -66,19 +69,29 @@ class Many:
         request = records_pb2.ExportRecordsRequest(collection="things", **more)
         return b"".join([piece.data async for piece in stub.ExportRecords(request, metadata=metadata)])
 
-    async def take(self, text: bytes, content_type: str, step: int = 7) -> dict[str, Any]:
-        """Imports the text, in small pieces."""
+    async def take(self, text: bytes, content_type: str, step: int | None = 7) -> dict[str, Any]:
+        """Imports the text, in small pieces; without `step` in one message with the rest."""
+        pieces = [text] if step is None else [b"", *(text[at : at + step] for at in range(0, len(text), step))]
+        (answer,) = [answer async for answer in self.taking(pieces, content_type)]
+        return answer
+
+    async def taking(self, pieces: Iterable[Any], content_type: str, **more: Any) -> AsyncIterator[dict[str, Any]]:
+        """What an import answers, line by line. A piece is bytes, or a function to be called when its turn comes."""
         from fastcms.collections.v1 import records_pb2_grpc
 
         stub = records_pb2_grpc.RecordsServiceStub(self.server.channel.raw)  # type: ignore[attr-defined]
 
         async def requests() -> AsyncIterator[records_pb2.ImportRecordsRequest]:
-            yield records_pb2.ImportRecordsRequest(collection="things", body=HttpBody(content_type=content_type))
-            for start in range(0, len(text), step):
-                yield records_pb2.ImportRecordsRequest(body=HttpBody(data=text[start : start + step]))
+            head = {"collection": "things", **more}
+            for piece in pieces:
+                data = piece if isinstance(piece, bytes) else await piece()
+                body = HttpBody(data=data, content_type=content_type if head else "")
+                yield records_pb2.ImportRecordsRequest(body=body, **head)
+                head = {}
 
         metadata = (("authorization", f"Bearer {self.server.admin}"),)
-        return orjson.loads((await stub.ImportRecords(requests(), metadata=metadata)).data)
+        async for answer in stub.ImportRecords(requests(), metadata=metadata):
+            yield orjson.loads(answer.data)
 
 
 @pytest.fixture
@@ -276,11 +289,44 @@ async def test_a_bad_line_is_told_by_its_number_and_the_rest_goes_on(many: Many)
     assert await many.numbers() == [1, 1, 3, 5]
 
 
+async def test_an_import_tells_how_far_it_is(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "PROGRESS_SECONDS", 0.0)
+    pieces = [b"".join(b'{"data": {"n": %d}}\n' % n for n in (0, 1, 99)) for _ in range(100)]
+    *told, last = [line async for line in many.taking(pieces, "application/x-ndjson", progress=True)]
+    assert [line["line"] for line in told] == [*range(3, 303, 3)]
+    assert (last["created"], last["failed"], len(last["errors"])) == (200, 100, 100)
+    counts = [(line["created"], line["failed"]) for line in told]
+    assert counts == sorted(counts)
+    # In parts as they are written, and nothing is told before it is so.
+    assert (0, 0) in counts
+    assert any(0 < created < 200 for created, _ in counts)
+
+
+async def test_an_import_goes_by_the_schema_that_there_is(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may outlast schemas and, where the table is exchanged, the records' table."""
+    monkeypatch.setattr("collections_service.schemas.LARGE", 5)
+    made = (await many.server.call(many.server.collections.ListCollections, ListCollectionsRequest())).items[0]
+    part = b"".join(b'{"data": {"n": %d}}\n' % (n % 10) for n in range(200))
+
+    async def tightened() -> bytes:
+        while (await many.server.list("things"))["total"] < 200:
+            await asyncio.sleep(0.01)
+        await many.server.truncate("things")
+        await many.server.change(made.id, schema=[{"name": "n", "type": "number", "max": 4.0}])
+        return part
+
+    (answer,) = [answer async for answer in many.taking([part, tightened], "application/x-ndjson")]
+    assert (answer["created"], answer["failed"]) == (300, 100)
+    left = await many.server.list("things", per_page=500)
+    assert {record["data"]["n"] for record in left["items"]} == {0, 1, 2, 3, 4}
+    assert left["total"] == 100
+
+
 async def test_an_import_of_an_unknown_kind_is_refused(many: Many) -> None:
     import grpc.aio
 
     for text, content_type in ((b"x", "image/png"), (b"n,zzz\n1,2\n", "text/csv"), (b"n,n\n1,2\n", "text/csv")):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await many.take(text, content_type)
+            await many.take(text, content_type, step=None)
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert (await many.server.list("things"))["total"] == 0

@@ -63,6 +63,8 @@ class MadeUpServicer:
         self.messages = made_up.modules()[0]
         self.slow_calls = 0
         self.cancelled = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.ended = asyncio.Event()
 
     async def Echo(self, request: Any, context: Any) -> Any:
         return request
@@ -139,6 +141,22 @@ class MadeUpServicer:
             uploaded.pieces += 1
             uploaded.size += len(request.body.data)
         return uploaded
+
+    async def Exchange(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        name = ""
+        try:
+            async for request in requests:
+                name = name or request.name
+                self.begun.set()
+                if request.name == "refused":
+                    error = FAILURES["denied"]
+                    details = ((DETAILS, status_of(error).SerializeToString()),)
+                    await context.abort(error.code, error.detail, trailing_metadata=details)
+                if name != "late":
+                    yield HttpBody(content_type="application/x-ndjson", data=b"%d\n" % len(request.body.data))
+            yield HttpBody(content_type="application/x-ndjson", data=b"end of " + name.encode())
+        finally:
+            self.ended.set()
 
     async def _sleep(self, context: Any) -> None:
         self.slow_calls += 1

@@ -79,3 +79,44 @@ async def test_a_service_may_refuse_a_stream_before_its_end(gateway: Running):
     answer = await gateway.client.post("/made-up/upload/refused", content=pieces(50, 10_000))
     assert answer.status_code == httpx.codes.FORBIDDEN
     assert answer.json()["code"] == "ACCOUNT_LOCKED"
+
+
+async def test_an_answer_may_come_while_the_body_is_still_sent(gateway: Running):
+    reader, writer = await asyncio.open_connection(*gateway.address)
+    try:
+        head = b"POST /made-up/exchange/a HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 8\r\n\r\n"
+        writer.write(head + b"abc")
+        async with asyncio.timeout(20):
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            assert b"3\n" in await reader.readuntil(b"3\n")
+            writer.write(b"defgh")
+            assert b"5\n" in await reader.readuntil(b"5\n")
+            assert await reader.readuntil(b"0\r\n\r\n") is not None
+    finally:
+        writer.close()
+
+
+async def test_an_exchange_may_answer_at_the_end_alone(gateway: Running):
+    for body in (pieces(50, 10_000), b""):
+        answer = await gateway.client.post("/made-up/exchange/late", content=body)
+        assert (answer.status_code, answer.text) == (httpx.codes.OK, "end of late")
+        assert answer.headers["content-type"] == "application/x-ndjson"
+
+
+async def test_an_exchange_that_is_refused_is_a_problem(gateway: Running):
+    answer = await gateway.client.post("/made-up/exchange/refused", content=pieces(50, 10_000))
+    assert answer.status_code == httpx.codes.FORBIDDEN
+    assert answer.json()["code"] == "ACCOUNT_LOCKED"
+
+
+@pytest.mark.parametrize("name", ["a", "late"])
+async def test_a_client_that_leaves_in_the_middle_ends_an_exchange(gateway: Running, name: str):
+    gateway.servicer.begun.clear()
+    gateway.servicer.ended.clear()
+    _, writer = await asyncio.open_connection(*gateway.address)
+    head = f"POST /made-up/exchange/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nabc"
+    writer.write(head.encode())
+    async with asyncio.timeout(20):
+        await gateway.servicer.begun.wait()
+        writer.close()
+        await gateway.servicer.ended.wait()

@@ -678,6 +678,34 @@ class ImportAnswer(_message.Message):
 Global___ImportAnswer: _TypeAlias = ImportAnswer  # noqa: Y015
 
 @_typing.final
+class ImportProgress(_message.Message):
+    """A line of the answer to an import with progress=true, before the last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    line: _builtins.int
+    """Lines that have been read so far."""
+    created: _builtins.int
+    failed: _builtins.int
+    def __init__(
+        self,
+        *,
+        line: _builtins.int = ...,
+        created: _builtins.int = ...,
+        failed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "failed", b"failed", "line", b"line"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportProgress: _TypeAlias = ImportProgress  # noqa: Y015
+
+@_typing.final
 class LineError(_message.Message):
     """A line of an import that was refused."""
 
@@ -966,8 +994,11 @@ class ImportRecordsRequest(_message.Message):
 
     COLLECTION_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
-    """In the first message."""
+    """In the first message, as is progress."""
+    progress: _builtins.bool
+    """Tells of the progress while it is made."""
     @_builtins.property
     def body(self) -> _httpbody_pb2.HttpBody: ...
     def __init__(
@@ -975,10 +1006,11 @@ class ImportRecordsRequest(_message.Message):
         *,
         collection: _builtins.str = ...,
         body: _httpbody_pb2.HttpBody | None = ...,
+        progress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "collection", b"collection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "collection", b"collection", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

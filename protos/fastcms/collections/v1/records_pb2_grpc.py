@@ -87,7 +87,7 @@ class RecordsServiceStub(object):
                 request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ExportRecordsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
-        self.ImportRecords = channel.stream_unary(
+        self.ImportRecords = channel.stream_stream(
                 '/fastcms.collections.v1.RecordsService/ImportRecords',
                 request_serializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ImportRecordsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
@@ -170,7 +170,8 @@ class RecordsServiceServicer(object):
 
     def ImportRecords(self, request_iterator, context):
         """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
-        the rest goes on. Nothing is ever changed or deleted.
+        the rest goes on. Nothing is ever changed or deleted. With progress=true the answer is NDJSON: once a second, while
+        the records come in, a line with what has become of those before it, and what else would be the answer as the last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -229,7 +230,7 @@ def add_RecordsServiceServicer_to_server(servicer, server):
                     request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ExportRecordsRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
-            'ImportRecords': grpc.stream_unary_rpc_method_handler(
+            'ImportRecords': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportRecords,
                     request_deserializer=fastcms_dot_collections_dot_v1_dot_records__pb2.ImportRecordsRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
@@ -527,7 +528,7 @@ class RecordsService(object):
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
+        return grpc.experimental.stream_stream(
             request_iterator,
             target,
             '/fastcms.collections.v1.RecordsService/ImportRecords',

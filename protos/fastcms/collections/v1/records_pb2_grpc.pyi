@@ -55,9 +55,10 @@ class RecordsServiceStub:
     """Changes those of up to 1000 records that are there, and creates the others."""
     ExportRecords: _grpc.UnaryStreamMultiCallable[_records_pb2.ExportRecordsRequest, _httpbody_pb2.HttpBody]
     """All records that the caller may list, streamed: one JSON object to a line, or CSV with a header."""
-    ImportRecords: _grpc.StreamUnaryMultiCallable[_records_pb2.ImportRecordsRequest, _httpbody_pb2.HttpBody]
+    ImportRecords: _grpc.StreamStreamMultiCallable[_records_pb2.ImportRecordsRequest, _httpbody_pb2.HttpBody]
     """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
-    the rest goes on. Nothing is ever changed or deleted.
+    the rest goes on. Nothing is ever changed or deleted. With progress=true the answer is NDJSON: once a second, while
+    the records come in, a line with what has become of those before it, and what else would be the answer as the last.
     """
 
 @_typing.type_check_only
@@ -85,9 +86,10 @@ class RecordsServiceAsyncStub(RecordsServiceStub):
     """Changes those of up to 1000 records that are there, and creates the others."""
     ExportRecords: _aio.UnaryStreamMultiCallable[_records_pb2.ExportRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """All records that the caller may list, streamed: one JSON object to a line, or CSV with a header."""
-    ImportRecords: _aio.StreamUnaryMultiCallable[_records_pb2.ImportRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    ImportRecords: _aio.StreamStreamMultiCallable[_records_pb2.ImportRecordsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
-    the rest goes on. Nothing is ever changed or deleted.
+    the rest goes on. Nothing is ever changed or deleted. With progress=true the answer is NDJSON: once a second, while
+    the records come in, a line with what has become of those before it, and what else would be the answer as the last.
     """
 
 class RecordsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -178,9 +180,10 @@ class RecordsServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_records_pb2.ImportRecordsRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Creates records from NDJSON or CSV of any size, told by the content type. A bad line is reported by its number and
-        the rest goes on. Nothing is ever changed or deleted.
+        the rest goes on. Nothing is ever changed or deleted. With progress=true the answer is NDJSON: once a second, while
+        the records come in, a line with what has become of those before it, and what else would be the answer as the last.
         """
 
 def add_RecordsServiceServicer_to_server(servicer: RecordsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
