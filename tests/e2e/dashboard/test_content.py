@@ -106,6 +106,65 @@ def test_rules_are_checked_while_they_are_typed_and_explained(
     assert admin_client.get("/api/v1/collections/name/notes").json()["indexes"][0]["fields"] == ["public", "created"]
 
 
+def test_what_is_not_saved_is_not_left_behind_unasked(page: Page, new_collection: NewCollection):
+    new_collection("drafts", [TITLE])
+    open_screen(page, "collections", "Collections")
+    page.get_by_role("link", name="drafts", exact=True).click()
+    page.get_by_role("button", name="Add field").click()
+    page.get_by_label("Name", exact=True).fill("half_done")
+    for leave in (page.get_by_role("link", name="Audit log").click, page.go_back):
+        leave()
+        say_yes(page, "Cancel")
+        expect(page.get_by_label("Name", exact=True)).to_have_value("half_done")
+        assert page.url.endswith("/collections/drafts")
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.reload()
+    assert asked == ["beforeunload"]
+    page.get_by_role("button", name="Add field").click()
+    page.get_by_role("link", name="Collections", exact=True).first.click()
+    say_yes(page, "Leave")
+    expect(page.get_by_role("heading", name="Collections")).to_be_visible()
+    # What is left as it was asks nothing.
+    open_screen(page, "collections/drafts/rules", "drafts")
+    page.get_by_role("link", name="Audit log").click()
+    expect(page.get_by_role("heading", name="Audit log")).to_be_visible()
+
+
+def test_a_collection_is_renamed(page: Page, new_collection: NewCollection, admin_client: httpx.Client):
+    made = new_collection("old_name", [TITLE])
+    open_screen(page, "collections/old_name/options", "old_name")
+    name = page.get_by_role("textbox", name="Name")
+    name.fill("Not A Name")
+    page.get_by_role("button", name="Rename").click()
+    expect(name).to_have_attribute("aria-invalid", "true")
+    name.fill("new_name")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.get_by_role("heading", name="new_name")).to_be_visible()
+    assert admin_client.get("/api/v1/collections/name/new_name").json()["id"] == made["id"]
+
+
+def test_emptying_a_collection_deals_with_what_points_there_only_when_told(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client
+):
+    new_collection("owners", [TITLE])
+    (owner,) = add_records(admin_client, "owners", {"title": "Ann"})
+    new_collection(
+        "pets", [TITLE, {"name": "owner", "type": "relation", "collection": "owners", "on_delete": "cascade"}]
+    )
+    add_records(admin_client, "pets", {"title": "Rex", "owner": owner})
+    open_screen(page, "collections/owners/options", "owners")
+    page.get_by_role("button", name="Delete all records").click()
+    say_yes(page, "Delete all records", typed="owners")
+    expect(page.locator(".toast.bad")).to_contain_text("pets")
+    assert admin_client.get("/api/v1/collections/owners/records").json()["total"] == 1
+    page.get_by_role("switch", name="Deal with records elsewhere").check()
+    page.get_by_role("button", name="Delete all records").click()
+    say_yes(page, "Delete all records", typed="owners")
+    expect(page.get_by_text("1 records of owners are deleted.")).to_be_visible()
+    assert admin_client.get("/api/v1/collections/pets/records").json()["total"] == 0
+
+
 def test_all_records_go_once_the_name_is_typed(page: Page, new_collection: NewCollection, admin_client: httpx.Client):
     new_collection("logs", [TITLE])
     add_records(admin_client, "logs", {"title": "a"}, {"title": "b"})
@@ -188,6 +247,7 @@ def test_records_are_added_changed_in_place_and_deleted(
     dialog.get_by_role("button", name="Save").click()
     expect(dialog.get_by_role("alert")).to_contain_text("Somebody else has changed this record")
     page.keyboard.press("Escape")
+    page.get_by_role("dialog", name="Leave without saving?").get_by_role("button", name="Leave").click()
     expect(dialog).to_be_hidden()
     page.reload()
     row(page, "Changed elsewhere").get_by_role("button", name="Edit").click()
@@ -195,6 +255,59 @@ def test_records_are_added_changed_in_place_and_deleted(
     page.get_by_role("dialog", name="Delete this record?").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No records yet")).to_be_visible()
     assert admin_client.get(path).status_code == 404
+
+
+def test_several_records_are_changed_and_deleted_at_once(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client
+):
+    kinds = {"name": "kinds", "type": "select", "values": ["red", "green", "blue"], "max_select": 2}
+    owner = {"name": "owner", "type": "text", "unique": True}
+    new_collection("marbles", [TITLE, {"name": "size", "type": "number", "max": 9}, kinds, owner])
+    add_records(admin_client, "marbles", *({"title": f"marble {number}", "size": number} for number in range(4)))
+    open_screen(page, "collections/marbles/records", "marbles", sort="title")
+
+    def values(name: str) -> list[Any]:
+        found = admin_client.get("/api/v1/collections/marbles/records", params={"sort": "title"}).json()["items"]
+        return [record["data"][name] for record in found]
+
+    def choose(*numbers: int) -> None:
+        for number in numbers:
+            row(page, f"marble {number}").get_by_role("checkbox").check()
+
+    choose(0, 2)
+    page.get_by_role("button", name="Change…").click()
+    dialog = page.get_by_role("dialog", name="Change 2 records")
+    dialog.get_by_label("Field").select_option("size")
+    dialog.get_by_label("size", exact=True).fill("77")
+    dialog.get_by_role("button", name="Change 2 records").click()
+    expect(dialog.get_by_text("must be at most 9")).to_be_visible()
+    dialog.get_by_label("size", exact=True).fill("7")
+    dialog.get_by_role("button", name="Change 2 records").click()
+    expect(page.get_by_text("2 records changed.")).to_be_visible()
+    assert values("size") == [7, 1, 7, 3]
+    choose(0, 2)
+    page.get_by_role("button", name="Change…").click()
+    dialog.get_by_label("Field").select_option("owner")
+    dialog.get_by_label("owner", exact=True).fill("Kim")
+    dialog.get_by_role("button", name="Change 2 records").click()
+    expect(page.locator(".toast.bad")).to_contain_text("1 record changed, 1 refused and still chosen: owner is")
+    expect(page.get_by_text("1 record chosen")).to_be_visible()
+
+    page.get_by_role("checkbox", name="Choose all on this page").check()
+    page.get_by_role("button", name="Change…").click()
+    page.get_by_label("Field").select_option("kinds")
+    page.get_by_role("checkbox", name="red").check()
+    page.get_by_role("checkbox", name="blue").check()
+    page.get_by_role("button", name="Change 4 records").click()
+    expect(page.get_by_text("4 records changed.")).to_be_visible()
+    assert values("kinds") == [["red", "blue"]] * 4
+
+    choose(3)
+    page.get_by_role("button", name="Delete…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("This cannot be undone.")
+    say_yes(page, "Delete 1 record")
+    expect(page.get_by_text("Total: 3 records")).to_be_visible()
+    assert values("title") == ["marble 0", "marble 1", "marble 2"]
 
 
 def test_records_go_out_and_come_in_as_files(

@@ -16,7 +16,7 @@ import pyotp
 from playwright.sync_api import Page, expect
 
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
-from tests.e2e.dashboard.conftest import PASSWORD, open_screen, sign_in
+from tests.e2e.dashboard.conftest import PASSWORD, open_screen, say_yes, sign_in
 from tests.suite import Suite, wait_until
 
 
@@ -53,16 +53,61 @@ def test_the_second_factor_is_set_up_and_asked_for(
     stranger.get_by_label("Code that the app shows").fill(pyotp.TOTP(secret).now())
     stranger.get_by_role("button", name="Switch on").click()
     expect(stranger.get_by_text("Keep these recovery codes.")).to_be_visible()
-    code = stranger.locator(".codes li").first.inner_text()
+    codes = stranger.locator(".codes li").all_inner_texts()
     stranger.get_by_role("button", name="Sign out", exact=True).click()
 
     sign_in(stranger, person["email"], PASSWORD)
     field = stranger.get_by_label("Code of your authenticator app")
     expect(field).to_be_focused()
-    field.fill(code)
+    field.fill(codes[0])
     stranger.get_by_role("button", name="Sign in").click()
     expect(stranger.get_by_role("heading", name="My account")).to_be_visible()
+
+    expect(stranger.get_by_text("9 recovery codes left.")).to_be_visible()
+    code_field = stranger.get_by_label("Code of your app, or a recovery code")
+    code_field.fill(codes[1])
+    stranger.get_by_role("button", name="Get new codes").click()
+    expect(stranger.get_by_role("dialog")).to_contain_text("The old ones do not come back")
+    say_yes(stranger, "Get new codes")
+    expect(stranger.get_by_text("10 recovery codes left.")).to_be_visible()
+    fresh = stranger.locator(".codes li").all_inner_texts()
+    assert len(fresh) == 10
+    assert not set(fresh) & set(codes)
+    stranger.get_by_label("Do", exact=True).select_option("disable")
+    for used, told in ((codes[2], "alert"), (fresh[0], "status")):
+        code_field.fill(used)
+        stranger.get_by_role("button", name="Switch off").click()
+        say_yes(stranger, "Switch off")
+        expect(stranger.get_by_role(told).filter(has_text=re.compile(r"\w"))).not_to_have_count(0)
+    expect(stranger.get_by_role("button", name="Set up")).to_be_visible()
     admin_client.patch("/api/v1/settings/auth", json={"mfa_enabled": False})
+
+
+def test_ones_own_name_and_password_are_changed_and_all_sessions_ended(
+    stranger: Page, suite: Suite, new_user: Callable[..., dict[str, Any]]
+):
+    person = new_user(role="admin")
+    stranger.goto("/admin/account")
+    sign_in(stranger, person["email"], PASSWORD)
+    stranger.get_by_role("textbox", name="Name").fill("Sam Renamed")
+    stranger.get_by_role("button", name="Save").click()
+    expect(stranger.get_by_role("link", name="Sam Renamed")).to_be_visible()
+
+    stranger.get_by_label("Current password").fill("not the password")
+    stranger.get_by_label("New password").fill("a stapler for the car")
+    stranger.get_by_role("button", name="Change password").click()
+    expect(stranger.get_by_role("region", name="Password").get_by_role("alert")).to_be_visible()
+    stranger.get_by_label("Current password").fill(PASSWORD)
+    stranger.get_by_role("button", name="Change password").click()
+    expect(stranger.get_by_text("The password is changed.")).to_be_visible()
+
+    stranger.get_by_role("button", name="Sign out everywhere").click()
+    say_yes(stranger, "Sign out everywhere")
+    expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+    sign_in(stranger, person["email"], PASSWORD)
+    expect(stranger.get_by_role("alert")).to_have_text("Invalid e-mail or password.")
+    sign_in(stranger, person["email"], "a stapler for the car")
+    expect(stranger.get_by_role("heading", name="My account")).to_be_visible()
 
 
 def test_a_locked_account_counts_down_until_an_admin_lifts_the_lock(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -98,6 +99,67 @@ def test_ones_own_sessions_are_seen_and_ended(page: Page, suite: Suite):
     expect(page.get_by_text("The session has ended.")).to_be_visible()
     assert elsewhere.get("/api/v1/auth/me", headers=bearer).status_code == 401
     elsewhere.close()
+
+
+def test_a_user_s_sessions_are_seen_ended_one_by_one_and_all_at_once(page: Page, suite: Suite, new_user: NewUser):
+    person = new_user()
+    with ExitStack() as stack:
+        clients = {}
+        for device in ("first/1.0", "second/1.0", "third/1.0"):
+            client = httpx.Client(base_url=suite.base_url, headers={"User-Agent": device}, trust_env=False)
+            clients[device] = stack.enter_context(client)
+            body = {"email": person["email"], "password": PASSWORD}
+            token = client.post("/api/v1/auth/login", json=body).json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+
+        def signed_in() -> list[str]:
+            return [device for device, client in clients.items() if client.get("/api/v1/auth/me").status_code == 200]
+
+        open_screen(page, f"users/{person['id']}", "Sam Sample")
+        row(page, "second/1.0").first.get_by_role("button", name="End").click()
+        say_yes(page, "End session")
+        expect(page.get_by_text("The session has ended.")).to_be_visible()
+        expect(page.get_by_role("button", name="End second/1.0")).to_have_count(0)
+        assert signed_in() == ["first/1.0", "third/1.0"]
+        page.get_by_role("button", name="End all sessions").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Sessions do not come back")
+        say_yes(page, "End sessions")
+        expect(page.get_by_text("2 sessions have ended.")).to_be_visible()
+        expect(page.get_by_text("No sessions")).to_be_visible()
+        assert signed_in() == []
+
+
+def test_a_user_is_sent_a_link_to_set_a_new_password(page: Page, suite: Suite, new_user: NewUser):
+    person = new_user()
+    open_screen(page, f"users/{person['id']}", "Sam Sample")
+    page.get_by_role("button", name="Send password reset").click()
+    expect(page.locator(".toast.good")).to_be_visible()
+    address = f"To: {person['email']}".encode()
+    outbox = suite.data_dir / "outbox"
+    wait_until(lambda: any(address in mail.read_bytes() for mail in outbox.glob("*.eml")), "the mail is there")
+
+
+def test_a_member_is_added_with_the_collection_s_own_fields(
+    page: Page, new_collection: NewCollection, admin_client: httpx.Client
+):
+    new_collection("guests", [{"name": "room", "type": "text", "required": True}], type="auth")
+    open_screen(page, "collections/guests/records", "guests")
+    page.get_by_role("link", name="Members").click()
+    page.get_by_role("button", name="Add user").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Collection").select_option("guests")
+    dialog.get_by_label("E-mail", exact=True).fill("guest@example.com")
+    dialog.get_by_label("Password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Add user").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("room")
+    dialog.get_by_label("Own fields").fill("{room: 4}")
+    dialog.get_by_role("button", name="Add user").click()
+    expect(dialog.get_by_text("Is not JSON.")).to_be_visible()
+    dialog.get_by_label("Own fields").fill('{"room": "4"}')
+    dialog.get_by_role("button", name="Add user").click()
+    expect(page.get_by_role("heading", name="guest@example.com")).to_be_visible()
+    (record,) = admin_client.get("/api/v1/collections/guests/records").json()["items"]
+    assert record["data"]["room"] == "4"
 
 
 def test_impersonation_begins_shows_itself_and_ends(

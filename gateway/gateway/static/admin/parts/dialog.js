@@ -2,23 +2,27 @@
 import { html, useEffect, useId, useRef, useState } from "../html.js";
 import { createStore, useStore } from "./store.js";
 
-/** A dialog that is open as long as it is drawn. */
+// Where the hands go first: what is to be filled in, else the way out without doing anything.
+const FIRST = "form :is(input, select, textarea):not([type=checkbox], [type=file]), footer button[type=button]:not(.danger)";
+
+/** A dialog that is open as long as it is drawn. Escape and ✕ ask first where something in it is not saved. */
 export function Dialog({ title, onClose, wide, children }) {
   const box = useRef(null);
   const id = useId();
   useEffect(() => {
     const before = document.activeElement;
     box.current.showModal();
+    box.current.querySelector(FIRST)?.focus();
     return () => before?.focus?.();
   }, []);
-  const close = (event) => {
+  const close = async (event) => {
     event.preventDefault();
-    onClose();
+    if (await mayLeave(box.current)) onClose();
   };
   return html`<dialog ref=${box} class=${wide ? "wide" : ""} aria-labelledby=${id} onCancel=${close}>
     <header>
       <h2 id=${id}>${title}</h2>
-      <button type="button" class="quiet icon" aria-label="Close" onClick=${onClose}>✕</button>
+      <button type="button" class="quiet icon" aria-label="Close" onClick=${close}>✕</button>
     </header>
     ${children}
   </dialog>`;
@@ -35,6 +39,14 @@ export function confirm({ title, text, undo, action, danger = true, typed }) {
     question.set({ title, text, undo, action, danger, typed, resolve });
   });
 }
+
+/** Whether nothing below `root` is unsaved, or may be lost. Forms say it of themselves: see `guarded` of useForm. */
+export async function mayLeave(root = document) {
+  if (!root.querySelector("form[data-unsaved]")) return true;
+  return confirm({ title: "Leave without saving?", text: "What you have changed here is not saved yet.", undo: "It is lost once you leave.", action: "Leave" });
+}
+
+addEventListener("beforeunload", (event) => document.querySelector("form[data-unsaved]") && event.preventDefault());
 
 /** Where `confirm` asks. Drawn once. */
 export function ConfirmHost() {

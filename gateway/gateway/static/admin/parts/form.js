@@ -3,7 +3,8 @@ import { html, useId, useState } from "../html.js";
 
 /**
  * The state of a form. `submit(values)` may throw Problem, whose field errors go to the fields. Gives
- * {values, set, errors, problem, busy, onSubmit, reset}; `set(name)` is a setter for one value.
+ * {values, set, setValues, errors, problem, busy, onSubmit, changed, guarded}; `set(name)` is a setter for one value. A
+ * form drawn with the attributes `guarded` is not left behind unasked while its values differ from `initial`.
  */
 export function useForm(initial, submit) {
   const [values, setValues] = useState(initial);
@@ -24,8 +25,12 @@ export function useForm(initial, submit) {
     }
   };
   const errors = Object.fromEntries((problem?.fields ?? []).map(({ field, message }) => [field, message]));
-  return { values, set, setValues, errors, problem, busy, onSubmit };
+  const changed = asText(values) !== asText(initial);
+  return { values, set, setValues, errors, problem, busy, onSubmit, changed, guarded: { onSubmit, "data-unsaved": changed || undefined } };
 }
+
+// Keys tell the rows of an editor apart and are no part of what is edited.
+const asText = (values) => JSON.stringify(values, (name, value) => (name === "key" ? undefined : value));
 
 /** What went wrong with a form as a whole; nothing where every error is at its field, one of `known`. */
 export function FormProblem({ problem, known = [] }) {

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../html.js";
 import { Icon } from "./icon.js";
 import { Avatar } from "./marks.js";
-import { ConfirmHost } from "./dialog.js";
+import { ConfirmHost, mayLeave } from "./dialog.js";
 import { showCountdown, showTime, useNow } from "./format.js";
 import { go, link, useRoute } from "./router.js";
 import { endActing, session, signOut, stopActing } from "./session.js";
@@ -70,7 +70,7 @@ function Account({ user, current }) {
       <${Avatar} text=${user.name || user.email} />
       <span><b>${user.name || "My account"}</b><small>${user.email}</small></span>
     </a>
-    <button type="button" onClick=${() => tell(signOut, "Signed out.")}>Sign out</button>
+    <button type="button" onClick=${async () => (await mayLeave()) && tell(signOut, "Signed out.")}>Sign out</button>
   </div>`;
 }
 

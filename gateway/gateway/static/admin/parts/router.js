@@ -1,4 +1,5 @@
 // Addresses: which screen, about what, and its filters.
+import { mayLeave } from "./dialog.js";
 import { createStore, useStore } from "./store.js";
 
 const HOME = "/admin";
@@ -22,7 +23,7 @@ export function link(...segments) {
 /** Goes to an address of the dashboard. */
 export function go(href, { replace = false } = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", href);
-  location_.set(read());
+  show();
 }
 
 /** Changes filters in the address; those that are empty go. The page starts anew unless it is what changes. */
@@ -37,14 +38,32 @@ export function setQuery(changes) {
   go(location.pathname + (text ? `?${text}` : ""), { replace: !("page" in changes) });
 }
 
-addEventListener("popstate", () => location_.set(read()));
+// Where the page is, for when the browser has left already and somebody wants to stay.
+let shown = location.href;
+let leaving = false;
+
+addEventListener("popstate", async () => {
+  if (!leaving && document.querySelector("form[data-unsaved]")) {
+    history.pushState(null, "", shown);
+    leaving = await mayLeave();
+    if (leaving) history.back();
+    return;
+  }
+  leaving = false;
+  show();
+});
+
+function show() {
+  shown = location.href;
+  location_.set(read());
+}
 
 // Links within the dashboard do not load the page again.
-addEventListener("click", (event) => {
+addEventListener("click", async (event) => {
   const anchor = event.target.closest?.("a[href]");
   if (!anchor || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   const inside = anchor.origin === location.origin && (anchor.pathname === HOME || anchor.pathname.startsWith(`${HOME}/`));
   if (!inside || anchor.target || anchor.hasAttribute("download")) return;
   event.preventDefault();
-  go(anchor.pathname + anchor.search);
+  if (await mayLeave()) go(anchor.pathname + anchor.search);
 });

@@ -4,19 +4,21 @@ import { showNumber } from "./format.js";
 import { setQuery } from "./router.js";
 
 /**
- * `columns`: [{name, title, cell(row), sort, optional, roomy, number, fit}], `sort` being the field to sort by; `optional`
- * ones go on narrow screens, `roomy` ones are there on wide ones only; `fit` is whole (on one line), wide or clip. `sorted` is the sort in force, such as "-created"; `caption` names the table to who cannot see it.
+ * `columns`: [{name, title, cell(row), sort, optional, roomy, number, fit}], `title` being text or markup and `sort` the
+ * field to sort by; `optional` ones go on narrow screens, `roomy` ones are there on wide ones only; `fit` is whole (on one
+ * line), wide or clip. `sorted` is the sort in force, such as "-created"; `caption` names the table to who cannot see it.
+ * In a narrow window each row is a card. Styled so, tables are none to assistive technology any more; hence the roles.
  */
 export function Table({ caption, columns, rows, rowKey = (row) => row.id, sorted, onSort, onRow }) {
   return html`<div class="scroller" role="region" aria-label=${caption} tabindex="0">
-    <table>
-      <thead>
-        <tr>${columns.map((column) => html`<${Heading} key=${column.name} column=${column} sorted=${sorted} onSort=${onSort} />`)}</tr>
+    <table role="table">
+      <thead role="rowgroup">
+        <tr role="row">${columns.map((column) => html`<${Heading} key=${column.name} column=${column} sorted=${sorted} onSort=${onSort} />`)}</tr>
       </thead>
-      <tbody>
+      <tbody role="rowgroup">
         ${rows.map(
-          (row) => html`<tr key=${rowKey(row)} class=${onRow ? "opens" : ""} onClick=${onRow && ((event) => opens(event) && onRow(row))}>
-            ${columns.map((column) => html`<td key=${column.name} class=${classes(column)}>${column.cell(row)}</td>`)}
+          (row) => html`<tr key=${rowKey(row)} role="row" class=${onRow ? "opens" : ""} onClick=${onRow && ((event) => opens(event) && onRow(row))}>
+            ${columns.map((column) => html`<td key=${column.name} role="cell" data-title=${typeof column.title === "string" ? column.title : ""} class=${classes(column)}>${column.cell(row)}</td>`)}
           </tr>`,
         )}
       </tbody>
@@ -29,10 +31,11 @@ function Heading({ column, sorted, onSort }) {
   const active = column.sort && field === column.sort;
   const falling = active && sorted.startsWith("-");
   const next = active && !falling ? `-${column.sort}` : column.sort;
-  return html`<th scope="col" class=${classes(column)} aria-sort=${active ? (falling ? "descending" : "ascending") : undefined}>
-    ${column.sort && onSort
-      ? html`<button type="button" class="sort" onClick=${() => onSort(next)}>${column.title}<span aria-hidden="true">${active ? (falling ? " ↓" : " ↑") : ""}</span></button>`
-      : column.title || html`<span class="unseen">${column.name}</span>`}
+  const sorts = column.sort && onSort;
+  return html`<th scope="col" role="columnheader" class=${[classes(column), sorts && "sorts"].filter(Boolean).join(" ")} aria-sort=${active ? (falling ? "descending" : "ascending") : undefined}>
+    ${sorts
+      ? html`<button type="button" class=${active ? "sort active" : "sort"} onClick=${() => onSort(next)}>${column.title}<span aria-hidden="true">${active ? (falling ? "↓" : "↑") : "↕"}</span></button>`
+      : column.title}
   </th>`;
 }
 

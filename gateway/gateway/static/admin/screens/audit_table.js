@@ -1,8 +1,9 @@
 // Events of the audit log as a table, each opening to all that is known of it.
 import { html, useState } from "../html.js";
 import { Dialog } from "../parts/dialog.js";
-import { showTime, words } from "../parts/format.js";
+import { shortId, showTime, words } from "../parts/format.js";
 import { Badge, Time } from "../parts/marks.js";
+import { usePeople } from "../parts/people.js";
 import { link } from "../parts/router.js";
 import { Empty } from "../parts/states.js";
 import { Table } from "../parts/table.js";
@@ -12,6 +13,7 @@ const OUTCOME = { success: "good", failure: "warn", error: "bad" };
 
 export function AuditTable({ events }) {
   const [open, setOpen] = useState(null);
+  const people = usePeople(events.map((event) => event.actor_id ?? (event.user_email ? null : event.user_id)));
   if (!events.length) return html`<${Empty} title="No events">Nothing of the kind has happened.</${Empty}>`;
   const columns = [
     { name: "created", title: "When", cell: (event) => html`<${Time} value=${event.created} />` },
@@ -21,17 +23,24 @@ export function AuditTable({ events }) {
       fit: "wide",
       cell: (event) => html`<button type="button" class="quiet link" onClick=${() => setOpen(event)}>${event.description}</button>`,
     },
-    { name: "who", title: "Who", fit: "whole", cell: (event) => html`${event.user_email ?? "–"}${event.actor_id && html` <${Badge} tone="warn">impersonated</${Badge}>`}` },
+    { name: "who", title: "Who", fit: "whole", cell: (event) => html`<${Who} event=${event} people=${people} />` },
     { name: "action", title: "Action", roomy: true, cell: (event) => html`<span class="mono">${event.event_type}.${event.event_action}</span>` },
     { name: "ip", title: "Address", optional: true, fit: "whole", cell: (event) => event.ip_address ?? "–" },
     {
       name: "outcome",
       title: "Outcome",
+      fit: "whole",
       cell: (event) => html`<${Badge} tone=${OUTCOME[event.outcome]}>${event.outcome}</${Badge}>${event.severity !== "info" && html` <${Badge} tone=${SEVERITY[event.severity]}>${event.severity}</${Badge}>`}`,
     },
   ];
   return html`<${Table} caption="Events" columns=${columns} rows=${events} onRow=${setOpen} />
     ${open && html`<${EventDialog} event=${open} onClose=${() => setOpen(null)} />`}`;
+}
+
+/** Whose doing it was: while somebody acts as another, both. */
+function Who({ event: { user_id, user_email, actor_id }, people }) {
+  const name = user_email ?? people[user_id] ?? (user_id ? shortId(user_id) : "–");
+  return html`${name}${actor_id && html`<br /><${Badge} tone="warn">by ${people[actor_id] ?? shortId(actor_id)}</${Badge}>`}`;
 }
 
 function EventDialog({ event, onClose }) {

@@ -26,7 +26,7 @@ function Name({ collection }) {
   });
   return html`<section class="card" aria-label="Name">
     <h2>Name</h2>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${["name"]} />
       <${Field} label="Name" mono required hint="It is part of the address: clients have to use the new one." value=${form.values.name} onChange=${form.set("name")} error=${form.errors.name} />
       <div><${Submit} busy=${form.busy} disabled=${form.values.name === collection.name}>Rename</${Submit}></div>
@@ -50,7 +50,7 @@ function SignInOptions({ collection, reload }) {
   });
   return html`<section class="card" aria-label="Signing in">
     <h2>Signing in</h2>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <div class="columns">
         ${Object.entries(SIGN_IN).map(([key, label]) => html`<${Field} key=${key} label=${label} type="select" options=${CHOICES} value=${form.values[key]} onChange=${form.set(key)} />`)}
       </div>

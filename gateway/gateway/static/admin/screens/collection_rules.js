@@ -28,7 +28,7 @@ export function CollectionRules({ collection, reload }) {
     await reload();
   });
   return html`
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       ${RULES.map(([name, title, hint]) => html`<${Rule} key=${name} collection=${collection} name=${name} title=${title} hint=${hint} value=${form.values[name]} onChange=${form.set(name)} error=${form.errors[`${name}_rule`]} />`)}
       <${FormProblem} problem=${form.problem} known=${RULES.map(([name]) => `${name}_rule`)} />
       <div class="save"><${Submit} busy=${form.busy}>Save rules</${Submit}></div>

@@ -33,7 +33,7 @@ export function CollectionSchema({ collection, reload }) {
     setFields([...fields, field]);
     setOpen(field.key);
   };
-  return html`<form onSubmit=${form.onSubmit}>
+  return html`<form ...${form.guarded}>
     ${collection.type === "auth" && html`<p>Every member has <b>email</b>, <b>verified</b> and <b>email_visibility</b> beside these.</p>`}
     <div class="rows">
       ${fields.map(

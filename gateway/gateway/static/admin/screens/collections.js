@@ -13,7 +13,7 @@ const COLUMNS = [
   { name: "name", title: "Name", cell: (row) => html`<a href=${link("collections", row.name)}><b>${row.name}</b></a>` },
   { name: "type", title: "Type", cell: (row) => html`<${Badge} tone=${row.type === "auth" ? "info" : "plain"}>${row.type}</${Badge}>` },
   { name: "fields", title: "Fields", fit: "wide", cell: (row) => row.schema.fields.map((field) => field.name).join(", ") || "–" },
-  { name: "list_rule", title: "Who may list", optional: true, cell: (row) => ruleInWords(row.list_rule) },
+  { name: "list_rule", title: "Who may list", optional: true, fit: "clip", cell: (row) => ruleInWords(row.list_rule) },
   { name: "updated", title: "Changed", optional: true, cell: (row) => html`<${Time} value=${row.updated} />` },
   {
     name: "actions",
@@ -46,7 +46,7 @@ export function Collections({ query }) {
 export function ruleInWords(rule) {
   if (rule === null) return html`<${Badge}>admins only</${Badge}>`;
   if (rule === "") return html`<${Badge} tone="warn">anyone</${Badge}>`;
-  return html`<span class="mono">${rule}</span>`;
+  return html`<span class="mono" title=${rule}>${rule}</span>`;
 }
 
 function NewCollection({ onClose }) {
@@ -57,7 +57,7 @@ function NewCollection({ onClose }) {
   });
   const { values, set, errors } = form;
   return html`<${Dialog} title="New collection" onClose=${onClose}>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${["name", "type"]} />
       <${Field} label="Name" required mono hint="Small letters, digits and underscores; it is part of the address." value=${values.name} onChange=${set("name")} error=${errors.name} />
       <${Field} label="Type" type="select" options=${[["base", "base – records"], ["auth", "auth – users who sign in"]]} value=${values.type} onChange=${set("type")} error=${errors.type} />

@@ -26,7 +26,7 @@ export function AddJob({ onClose }) {
   const { values, set, errors } = form;
   const names = (collections.data?.items ?? []).map((one) => [one.name, one.name]);
   return html`<${Dialog} title="Add job" onClose=${onClose}>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${KNOWN} />
       <${Field} label="What it does" type="select" options=${TYPES} value=${values.type} onChange=${set("type")} error=${errors.type} />
       <${Field} label="Name" mono required hint="Small letters, digits and underscores." value=${values.name} onChange=${set("name")} error=${errors.name} />

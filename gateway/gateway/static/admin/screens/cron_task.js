@@ -71,7 +71,7 @@ function Schedule({ task, reload }) {
   });
   return html`<section class="card" aria-label="Schedule">
     <h2>Schedule</h2>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${["interval"]} />
       <${Field} label="Interval" mono required hint="90s, 1h, 24h, or a cron line of five fields in UTC." value=${form.values.interval} onChange=${form.set("interval")} error=${form.errors.interval} />
       <div><${Submit} busy=${form.busy} disabled=${form.values.interval === task.interval}>Save</${Submit}></div>

@@ -6,7 +6,7 @@ import { Badge } from "../parts/marks.js";
 
 const TYPES = ["text", "editor", "number", "bool", "email", "url", "date", "datetime", "select", "relation", "json", "geopoint", "autodate"];
 const TEXTS = ["text", "editor", "email", "url"];
-const DELETION = [["", "restrict (default)"], ["restrict", "restrict – the other cannot be deleted"], ["cascade", "cascade – this record goes too"], ["set_null", "set_null – the reference is emptied"]];
+const DELETION = [["", "default: set_null, or restrict where it is required"], ["restrict", "restrict – the other cannot be deleted"], ["cascade", "cascade – this record goes too"], ["set_null", "set_null – the reference is emptied"]];
 
 export function FieldEditor({ field, open, error, onToggle, onChange, onUp, onDown, onRemove }) {
   const set = (name) => (value) => onChange({ [name]: value });
@@ -19,7 +19,7 @@ export function FieldEditor({ field, open, error, onToggle, onChange, onUp, onDo
       <span class="push actions">
         <button type="button" class="quiet icon" disabled=${!onUp} onClick=${onUp || undefined} aria-label=${`Move ${name} up`}>↑</button>
         <button type="button" class="quiet icon" disabled=${!onDown} onClick=${onDown || undefined} aria-label=${`Move ${name} down`}>↓</button>
-        <button type="button" class="danger" onClick=${onRemove}>Remove<span class="unseen"> ${name}</span></button>
+        <button type="button" class="quiet danger" onClick=${onRemove}>Remove<span class="unseen"> ${name}</span></button>
       </span>
     </div>
     ${error && html`<small class="error" role="alert">${error}</small>`}

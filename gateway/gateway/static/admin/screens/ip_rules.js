@@ -80,7 +80,7 @@ function AddRule({ onClose, onSaved }) {
   });
   const { values, set, errors } = form;
   return html`<${Dialog} title="Add rule" onClose=${onClose}>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${["cidr", "rule_type", "reason", "expires_at"]} />
       <${Field} label="Network" required mono placeholder="203.0.113.0/24" hint="An address or a network, IPv4 or IPv6." value=${values.cidr} onChange=${set("cidr")} error=${errors.cidr} />
       <${Field} label="Rule" type="select" options=${TYPES} value=${values.rule_type} onChange=${set("rule_type")} error=${errors.rule_type} />

@@ -37,15 +37,16 @@ function Health() {
   }, []);
   usePolling(health.reload);
   return html`<${Loaded} load=${{ ...health, loading: false }}>
-    ${({ services, users, collections }) => html`
-      <ul class="health" aria-label="Services">
-        ${services.map((one) => html`<li key=${one.name} class="badge ${one.status === "ok" ? "good" : "bad"}"><span class=${one.status === "ok" ? "dot" : "dot bad"}></span>${one.name} ${one.status === "ok" ? "is well" : "is down"}</li>`)}
-      </ul>
-      <div class="tiles">
-        <a class="card tile" href=${link("users")}><small>Users</small><b>${showNumber(users)}</b></a>
-        <a class="card tile" href=${link("collections")}><small>Collections</small><b>${showNumber(collections)}</b></a>
-      </div>
-    `}
+    ${({ services, users, collections }) => html`<div class="tiles">
+      <a class="card tile" href=${link("users")}><small>Users</small><b>${showNumber(users)}</b></a>
+      <a class="card tile" href=${link("collections")}><small>Collections</small><b>${showNumber(collections)}</b></a>
+      <section class="card tile double" aria-label="Services">
+        <small>Services</small>
+        <ul class="health">
+          ${services.map((one) => html`<li key=${one.name} class="badge ${one.status === "ok" ? "good" : "bad"}"><span class=${one.status === "ok" ? "dot" : "dot bad"}></span>${one.name} ${one.status === "ok" ? "is well" : "is down"}</li>`)}
+        </ul>
+      </section>
+    </div>`}
   </${Loaded}>`;
 }
 

@@ -6,6 +6,7 @@ import { go, link, setQuery } from "../parts/router.js";
 import { Empty, Failed, Loading } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Cell, shownValue } from "./record_cell.js";
+import { BulkBar, useChosen } from "./record_bulk.js";
 import { RecordDialog } from "./record_dialog.js";
 import { ExportButton, ImportDialog } from "./record_transfer.js";
 
@@ -34,7 +35,9 @@ export function RecordsOf({ collection, query, admin }) {
     total.current = {};
     records.reload();
   };
+  const chosen = useChosen(records.data?.items ?? [], [collection.name, filter, sort, cursor]);
   const columns = [
+    chosen.column,
     {
       name: "id",
       title: "Record",
@@ -61,7 +64,8 @@ export function RecordsOf({ collection, query, admin }) {
     </${FilterBar}>
     ${records.error && !broken && html`<${Failed} error=${records.error} retry=${records.reload} />`}
     ${!records.data && records.loading && html`<${Loading} />`}
-    ${records.data && !records.error && html`<${Page} page=${records.data} total=${total.current.total} columns=${columns} sort=${sort} cursor=${cursor} filter=${filter} loading=${records.loading} />`}
+    ${records.data && !records.error && html`<${Page} page=${records.data} total=${total.current.total} columns=${columns} sort=${sort} cursor=${cursor} filter=${filter} loading=${records.loading} chosen=${chosen}
+      bar=${html`<${BulkBar} collection=${collection} chosen=${chosen} onDone=${recount} />`} />`}
     ${record && html`<${RecordDialog} key=${record} collection=${collection} id=${record} onClose=${() => setQuery({ record: "", cursor })} onSaved=${recount} />`}
     ${importing && html`<${ImportDialog} collection=${collection} onClose=${() => setImporting(false)} onDone=${recount} />`}
   `;
@@ -93,11 +97,11 @@ function FilterBar({ filter, error, children }) {
   </form>`;
 }
 
-function Page({ page, total, columns, sort, cursor, filter, loading }) {
+function Page({ page, total, columns, sort, cursor, filter, loading, chosen, bar }) {
   const onSort = (next) => setQuery({ sort: next, cursor: "" });
   return html`<div class=${loading ? "loaded stale" : "loaded"}>
     <nav class="pager" aria-label="Pages">
-      <span>${total !== undefined && total !== null && `Total: ${showNumber(total)} ${total === 1 ? "record" : "records"}`}</span>
+      ${chosen.ids.length ? bar : html`<span>${total !== undefined && total !== null && `Total: ${showNumber(total)} ${total === 1 ? "record" : "records"}`}</span>`}
       <span>
         <button type="button" disabled=${!cursor} onClick=${() => setQuery({ cursor: "" })}>First</button>
         <button type="button" disabled=${!cursor} onClick=${() => history.back()}>Previous</button>

@@ -1,6 +1,7 @@
 // One's own second factor: set up with a picture, shown recovery codes once, switched off again.
 import { html, useState } from "../html.js";
 import { call, useLoad } from "../parts/api.js";
+import { confirm } from "../parts/dialog.js";
 import { Field, FormProblem, Submit, useForm } from "../parts/form.js";
 import { Badge } from "../parts/marks.js";
 import { setUser } from "../parts/session.js";
@@ -47,10 +48,16 @@ function Enable({ setup, onEnabled }) {
   </form>`;
 }
 
+const QUESTIONS = {
+  renew: { title: "Get new recovery codes?", text: "The ones you have stop working.", undo: "The old ones do not come back; you see the new ones next.", action: "Get new codes" },
+  disable: { title: "Switch the second factor off?", text: "From then on the password is enough to sign in.", undo: "You can set it up again at any time, with a new secret in your app.", action: "Switch off" },
+};
+
 /** What takes a code: new recovery codes, and switching off. */
 function WithCode({ onDisabled, onRenewed }) {
   const form = useForm({ code: "", what: "renew" }, async ({ code, what }) => {
     const body = { code: code.replaceAll(" ", "") };
+    if (!(await confirm(QUESTIONS[what]))) return;
     if (what === "disable") {
       await call("POST", "/auth/mfa/disable", { body });
       toast("The second factor is off. You can set it up again at any time.");

@@ -1,6 +1,7 @@
 // What changes while everything runs, category by category. Only what was changed is sent.
 import { html } from "../html.js";
 import { call, useLoad } from "../parts/api.js";
+import { confirm } from "../parts/dialog.js";
 import { Field, FormProblem, Submit, Toggle, useForm } from "../parts/form.js";
 import { Head } from "../parts/marks.js";
 import { link } from "../parts/router.js";
@@ -9,33 +10,35 @@ import { toast } from "../parts/toast.js";
 import { SETTINGS } from "./settings_keys.js";
 import { MailSettings } from "./settings_mail.js";
 
-export function Settings({ item = "authentication" }) {
+export function Settings({ item = "authentication", user }) {
   const section = SETTINGS[item];
   return html`
     <${Head} title="Settings" about="Configure authentication and system options" />
     <nav class="tabs" aria-label="Settings">
       ${Object.entries(SETTINGS).map(([key, { title }]) => html`<a key=${key} href=${link("settings", key)} aria-current=${key === item ? "page" : undefined}>${title}</a>`)}
     </nav>
-    ${section?.screen ? html`<${section.screen} />` : section ? html`<${Section} key=${item} section=${section} />` : html`<${Empty} title="There are no such settings" />`}
+    ${section?.screen ? html`<${section.screen} />` : section ? html`<${Section} key=${item} section=${section} user=${user} />` : html`<${Empty} title="There are no such settings" />`}
   `;
 }
 
-function Section({ section }) {
+function Section({ section, user }) {
   const settings = useLoad((signal) => call("GET", `/settings/${section.category}`, { signal }), [section]);
   const form = section.category === "mail" ? MailSettings : SectionForm;
-  return html`<${Loaded} load=${settings}>${(values) => html`<${form} section=${section} saved=${values} reload=${settings.reload} />`}</${Loaded}>`;
+  return html`<${Loaded} load=${settings}>${(values) => html`<${form} section=${section} saved=${values} reload=${settings.reload} user=${user} />`}</${Loaded}>`;
 }
 
 function SectionForm({ section, saved, reload }) {
   const keys = section.groups.flatMap(({ keys }) => Object.keys(keys));
   const form = useForm(saved, async (values) => {
+    const shorter = keeping(saved.audit_retention_days) > keeping(values.audit_retention_days);
+    if (shorter && !(await confirm(forgetting(values.audit_retention_days)))) return;
     const body = Object.fromEntries(keys.filter((key) => values[key] !== saved[key]).map((key) => [key, values[key]]));
     await call("PATCH", `/settings/${section.category}`, { body });
     toast("Saved. In force everywhere within a second.");
     await reload();
   });
   const changed = keys.filter((key) => form.values[key] !== saved[key]);
-  return html`<form onSubmit=${form.onSubmit} noValidate>
+  return html`<form ...${form.guarded} noValidate>
     ${section.groups.map(
       (group) => html`<section key=${group.title} class="card" aria-label=${group.title}>
         <h2>${group.title}</h2>
@@ -51,6 +54,15 @@ function SectionForm({ section, saved, reload }) {
     </div>
   </form>`;
 }
+
+// 0 is for good.
+const keeping = (days) => days || Infinity;
+const forgetting = (days) => ({
+  title: "Keep the audit log for a shorter time?",
+  text: `Events of more than ${days} days ago are deleted when cleanup_audit_logs runs next, once a day.`,
+  undo: "What is deleted does not come back. Export it first if you may need it.",
+  action: "Keep it shorter",
+});
 
 function Setting({ spec, value, onChange, error }) {
   const [label, hint, min, max] = spec;

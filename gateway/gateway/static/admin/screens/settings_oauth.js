@@ -70,7 +70,7 @@ function ProviderDialog({ provider, onClose, onSaved }) {
   });
   const { values, set, errors } = form;
   return html`<${Dialog} title=${provider.id ? `Edit ${provider.display_name}` : "Add provider"} onClose=${onClose}>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${["name", "kind", "display_name", "client_id", "client_secret", "issuer", "scopes"]} />
       ${!provider.id &&
       html`<${Field} label="Kind" type="select" options=${KINDS} value=${values.kind} onChange=${set("kind")} error=${errors.kind} />

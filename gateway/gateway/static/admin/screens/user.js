@@ -9,6 +9,7 @@ import { Loaded } from "../parts/states.js";
 import { tell } from "../parts/toast.js";
 import { AuditTable } from "./audit_table.js";
 import { ImpersonateDialog } from "./impersonate_dialog.js";
+import { SessionTable } from "./session_table.js";
 import { EditUser } from "./user_dialog.js";
 import { Role, Status } from "./users.js";
 
@@ -24,6 +25,7 @@ export function User({ item: id, user: self }) {
           <${Lock} person=${person} />
         </div>
         <${Actions} person=${person} self=${self} reload=${account.reload} />
+        <${PersonSessions} person=${person} />
         <${History} person=${person} />
       `}
     </${Loaded}>
@@ -110,8 +112,18 @@ function Actions({ person, self, reload }) {
   </section>`;
 }
 
+function PersonSessions({ person }) {
+  const path = `/admin/users/${person.id}/sessions`;
+  // Looked at anew after each act on the account, as the account is.
+  const sessions = useLoad((signal) => call("GET", path, { signal }), [person]);
+  return html`<section aria-label="Sessions">
+    <h2>Sessions</h2>
+    <${SessionTable} load=${sessions} path=${path} />
+  </section>`;
+}
+
 function History({ person }) {
-  const events = useLoad((signal) => call("GET", "/audit", { query: { user_id: person.id, limit: 20 }, signal }), [person.id]);
+  const events = useLoad((signal) => call("GET", "/audit", { query: { user_id: person.id, limit: 20 }, signal }), [person]);
   return html`<section aria-label="Audit">
     <h2>What happened <a class="more" href="${link("audit")}?user_id=${person.id}">All of it in the audit log</a></h2>
     <${Loaded} load=${events}>${(list) => html`<${AuditTable} events=${list.items} />`}</${Loaded}>

@@ -23,7 +23,7 @@ export function EditUser({ person, self, onClose, onSaved }) {
   });
   const { values, set, errors } = form;
   return html`<${Dialog} title="Edit ${person.email}" onClose=${onClose}>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${["email", "name", "role", "superadmin", "verified"]} />
       <${Field} label="E-mail" type="email" required value=${values.email} onChange=${set("email")} error=${errors.email} />
       ${builtIn && html`<${Field} label="Name" value=${values.name} onChange=${set("name")} error=${errors.name} />`}

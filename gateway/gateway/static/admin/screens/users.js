@@ -71,8 +71,8 @@ const COLUMNS = [
     </a>`,
   },
   { name: "email", title: "Email", sort: "email", fit: "whole", cell: (row) => row.email },
-  { name: "role", title: "Role", sort: "role", cell: (row) => html`<${Role} user=${row} />` },
-  { name: "status", title: "Status", sort: "verified", cell: (row) => html`<${Status} user=${row} />` },
+  { name: "role", title: "Role", cell: (row) => html`<${Role} user=${row} />` },
+  { name: "status", title: "Status", cell: (row) => html`<${Status} user=${row} />` },
   { name: "collection", title: "Collection", roomy: true, cell: (row) => row.collection },
   { name: "last_login", title: "Last login", sort: "last_login", roomy: true, cell: (row) => html`<${Time} value=${row.last_login} />` },
   { name: "created", title: "Created", sort: "created", optional: true, fit: "whole", cell: (row) => showDay(row.created) },
@@ -96,7 +96,7 @@ function AddUser({ realms, superadmin, onClose }) {
   const { values, set, errors } = form;
   const builtIn = values.collection === "users";
   return html`<${Dialog} title="Add user" onClose=${onClose}>
-    <form onSubmit=${form.onSubmit}>
+    <form ...${form.guarded}>
       <${FormProblem} problem=${form.problem} known=${["email", "password", "name", "role", "collection", "data"]} />
       <${Field} label="Collection" type="select" options=${realms.map((name) => [name, name === "users" ? "users (built in)" : name])} value=${values.collection} onChange=${set("collection")} error=${errors.collection} />
       <${Field} label="E-mail" type="email" required autocomplete="off" value=${values.email} onChange=${set("email")} error=${errors.email} />
