@@ -1,17 +1,17 @@
 # One image for each service: docker build --build-arg SERVICE=gateway -t fastcms-gateway .
 #
-# SERVICE is the folder of a service. BASE is any image with Python 3.11 or newer as python3 and its venv module, such
-# as a Debian made by debootstrap with python3-venv. Where packages come from is pip's own matter: PIP_INDEX_URL.
+# SERVICE is the folder of a service, or cli. BASE is any image with Python 3.11 or newer as python3; it is built in
+# BUILD_BASE, where that Python also has its venv module, and strip if the images are to be small. deploy/base-image.sh
+# makes both without a registry. Where packages come from is pip's own matter: PIP_INDEX_URL.
 
 ARG BASE=python:3.11-slim-bookworm
+ARG BUILD_BASE=${BASE}
 
-FROM ${BASE} AS build
-ARG SERVICE
+FROM ${BUILD_BASE} AS build
 ARG PIP_INDEX_URL
 # Two builds of one commit give the same wheels.
 ENV SOURCE_DATE_EPOCH=1735689600 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-RUN test -n "$SERVICE" || { echo "say which service: --build-arg SERVICE=gateway" >&2; exit 1; }
 
 # All that is pinned is fetched and its hashes are checked; what the service needs of it is installed further down.
 # Wheels only: nothing is compiled, here or later.
@@ -20,16 +20,24 @@ RUN python3 -m venv /build \
  && /build/bin/pip download --quiet --require-hashes --only-binary :all: --requirement requirements.lock --dest /wheels \
  && /build/bin/pip install --quiet --no-index --find-links /wheels hatchling
 
-COPY protos protos
-COPY common common
-COPY ${SERVICE} ${SERVICE}
-RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels ./protos ./common "./$SERVICE" \
+ARG SERVICE
+RUN test -n "$SERVICE" || { echo "say which service: --build-arg SERVICE=gateway" >&2; exit 1; }
+# What only people and compilers read of it goes: tests, headers, sources of what is compiled, symbols.
+COPY . ./
+RUN for folder in protos common *-service gateway cli; do \
+      /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels "./$folder" || exit 1; \
+    done \
  && python3 -m venv --without-pip /app \
- && /build/bin/pip --python /app/bin/python install --quiet --no-compile --no-index --find-links /wheels "fastcms-$SERVICE" \
+ && /build/bin/pip --python /app/bin/python install --quiet --no-compile --no-index --find-links /wheels \
+      "$(echo "fastcms-$SERVICE" | sed s/-cli$//)" \
+ && cd /app/lib/python3*/site-packages \
+ && find . -depth \( -name tests -o -name test -o -name testing \) -type d -not -path './fastcms*' -exec rm -rf {} + \
+ && find . -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.cpp' -o -name '*.h' \) -delete \
+ && if command -v strip > /dev/null; then find . -name '*.so*' -type f -exec strip --strip-unneeded {} +; fi \
  && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib
 
 # `start` is the service, `healthy` asks it how it is. -P: the working directory is not searched for modules.
-RUN module=$(echo "$SERVICE" | tr - _) \
+RUN module=$(echo "$SERVICE" | tr - _ | sed s/^cli$/fastcms_cli/) \
  && case "$SERVICE" in gateway) probe=http://127.0.0.1:8000/health/ready ;; *) probe=127.0.0.1:8000 ;; esac \
  && printf '#!/bin/sh\nexec /app/bin/python -P -m %s\n' "$module" > /app/bin/start \
  && printf '#!/bin/sh\nexec /app/bin/python -P -m fastcms_common.probe "${1:-%s}"\n' "$probe" > /app/bin/healthy \

@@ -13,6 +13,9 @@ from typing import Any
 
 from fastcms_cli.config import BadStart
 
+UNFINISHED = "restore-unfinished"
+"""The file that is there while a backup is being put back: a folder that has it is not one to run on."""
+
 LOCK_PATIENCE = 2.0
 """Seconds to wait for the lock: what is left of a run that was just killed needs a moment to go."""
 

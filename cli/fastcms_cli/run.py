@@ -10,9 +10,9 @@ from contextlib import ExitStack, suppress
 
 from fastcms_cli import readiness
 from fastcms_cli.banner import banner
-from fastcms_cli.config import Settings
+from fastcms_cli.config import BadStart, Settings
 from fastcms_cli.console import Console
-from fastcms_cli.data_folder import DataFolder
+from fastcms_cli.data_folder import UNFINISHED, DataFolder
 from fastcms_cli.ports import listen
 from fastcms_cli.processes import Lifeline, Supervisor
 from fastcms_cli.suite import plan
@@ -40,6 +40,8 @@ class Run:
             listener = stack.enter_context(listen(settings.host, settings.port))
             self._folder = DataFolder(settings.data_dir)
             stack.callback(self._folder.close)
+            if (self._folder.path / UNFINISHED).exists():
+                raise BadStart(f"{self._folder.path} was not restored to the end: run fastcms restore again")
             port: int = listener.getsockname()[1]
             self._suite = plan(settings, self._folder, listener_fd=listener.fileno(), port=port)
             lifeline = Lifeline(held=(self._folder.lock_fd,))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from fastcms_common.storage.snapshots import mongo_name, sqlite_file
 from fastcms_common.storage.store import Store
 
 
@@ -24,11 +24,9 @@ async def open_store(url: str, name: str) -> Store:
             raise ValueError("a SQLite URL is sqlite:///absolute/folder or sqlite:relative/folder")
         from fastcms_common.storage.sqlite_store import SqliteStore
 
-        path = Path(unquote(parts.path))
-        return await SqliteStore.open(path if path.suffix == ".db" else path / f"{name}.db")
+        return await SqliteStore.open(sqlite_file(url, name))
     if parts.scheme in ("mongodb", "mongodb+srv"):
         from fastcms_common.storage.mongo_store import MongoStore
 
-        base = parts.path.strip("/") or "fastcms"
-        return await MongoStore.open(url, f"{base}_{name}")
+        return await MongoStore.open(url, mongo_name(url, name))
     raise ValueError(f"a storage URL starts with sqlite: or mongodb:, not {parts.scheme}:")

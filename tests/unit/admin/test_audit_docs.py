@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 TYPES = {"auth", "user", "admin", "collection", "record", "security", "system"}
-SERVICES = ("auth-service", "collections-service", "admin-service", "scheduler-service", "gateway")
+SERVICES = ("auth-service", "collections-service", "admin-service", "scheduler-service", "gateway", "cli")
 ACTION = re.compile(r"[a-z]+(_[a-z]+)*")
 ROW = re.compile(r"^\| (\w+) \| `(\w+)` \|", re.MULTILINE)
 

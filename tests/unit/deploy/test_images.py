@@ -16,7 +16,7 @@ from tests.unit.deploy.rendering import ROOT
 from tests.unit.deploy.suite_table import MEMBERS, image_of
 
 SERVICES = sorted({image_of(name).removeprefix("fastcms-") for name in MEMBERS})
-DISTRIBUTIONS = ("protos", "common", *SERVICES)
+DISTRIBUTIONS = ("protos", "common", *SERVICES, "cli")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
