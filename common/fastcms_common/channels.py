@@ -16,7 +16,7 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 
-from fastcms_common import context
+from fastcms_common import context, tracing
 from fastcms_common.errors import TimedOut
 from fastcms_common.multiplex.client import MultiplexedChannel
 from fastcms_common.tls import Certificate, RenewedChannel, Tls
@@ -150,6 +150,15 @@ def open_raw_channel(target: str, *, multiplex: bool = True, tls: Tls | None = N
 
     With `multiplex` its unary calls share a stream, which changes nothing but their cost.
     """
+    channel = _open(target, multiplex, tls)
+    if (spans := tracing.active()) is None:
+        return channel
+    from fastcms_common.tracing.channels import TracedChannel
+
+    return cast(grpc.aio.Channel, TracedChannel(channel, spans))
+
+
+def _open(target: str, multiplex: bool, tls: Tls | None) -> grpc.aio.Channel:
     if tls is None:
         return MultiplexedChannel(target, _open_plaintext) if multiplex else _open_plaintext(target)
     # Of several addresses each is connected to by itself, and all have to show the name that they stand for.

@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import Any, cast
 
+from fastcms_common import tracing
 from fastcms_common.context import current
 from fastcms_common.settings import ProcessSettings
 from fastcms_common.without_rich import without_rich
@@ -69,6 +70,9 @@ def _with_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     request_id = current().request_id
     if request_id != "-":
         event.setdefault("request_id", request_id)
+    spans = tracing.active()
+    if spans is not None and (trace_id := spans.trace_id()) is not None:
+        event.setdefault("trace_id", trace_id)
     return event
 
 

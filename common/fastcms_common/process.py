@@ -16,7 +16,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from fastcms.auth.v1.keys_pb2 import GetKeySetRequest
 from fastcms.auth.v1.keys_pb2_grpc import KeysServiceStub
-from fastcms_common import logs
+from fastcms_common import logs, tracing
 from fastcms_common.access import Authenticator
 from fastcms_common.audit import AuditLog
 from fastcms_common.channels import ServiceToken, open_channel, open_raw_channel
@@ -47,6 +47,8 @@ class Process:
         self.settings = settings
         self.name = name
         self.closing = AsyncExitStack()
+        tracing.start(settings, name)
+        self.closing.push_async_callback(tracing.stop)
         self.tls = tls_of(settings)
         self.redis = connect(settings.redis_url)
         self.closing.push_async_callback(self.redis.aclose)
@@ -90,6 +92,10 @@ class Process:
         store = await open_store(self.settings.storage_url, name)
         self.closing.push_async_callback(store.close)
         self._ready["storage"] = store.ping
+        if (spans := tracing.active()) is not None:
+            from fastcms_common.tracing.stores import traced_store
+
+            return traced_store(store, self.settings.storage_url, spans)
         return store
 
     async def serve(

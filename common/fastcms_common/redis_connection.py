@@ -11,6 +11,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
+from fastcms_common import tracing
 from fastcms_common.errors import Unavailable
 
 # A server that restarts answers LOADING while it reads its log back, and READONLY while a replica takes over.
@@ -39,7 +40,12 @@ def connect(url: str, **options: Any) -> Redis:
         "max_connections": 64,
         "timeout": 2.0,
     }
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, **{**settings, **options}))
+    kind = Redis
+    if (spans := tracing.active()) is not None:
+        from fastcms_common.tracing.stores import traced_redis
+
+        kind = traced_redis(spans)
+    return kind.from_pool(BlockingConnectionPool.from_url(url, **{**settings, **options}))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import Counter, Histogram
 
 from fastcms.common.v1.options_pb2 import Access
-from fastcms_common import context
+from fastcms_common import context, tracing
 from fastcms_common.access import Authenticator, access_of
 from fastcms_common.cancelling import end
 from fastcms_common.channels import OPTIONS
@@ -61,6 +61,10 @@ _seconds = Histogram(
 
 Check = Callable[[], Awaitable[None]]
 """Returns where a dependency answers, raises where it does not."""
+
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes the handler of an rpc of what a servicer does."""
 
 
 class AddToServer(Protocol):
@@ -212,14 +216,20 @@ class _Registry:
 
     def _wrap(self, rpc: str, access: Access, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
         call = _Call(rpc, access, self._authenticator)
+        once: Wrap = call.answering_once
+        often: Wrap = call.answering_often
+        if (spans := tracing.active()) is not None:
+            from fastcms_common.tracing.channels import traced_rpc
+
+            once, often = traced_rpc(spans, rpc, once, often)
         codecs = (handler.request_deserializer, handler.response_serializer)
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(call.answering_once(handler.unary_unary), *codecs)
+            return grpc.unary_unary_rpc_method_handler(once(handler.unary_unary), *codecs)
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(call.answering_often(handler.unary_stream), *codecs)
+            return grpc.unary_stream_rpc_method_handler(often(handler.unary_stream), *codecs)
         if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(call.answering_once(handler.stream_unary), *codecs)
-        return grpc.stream_stream_rpc_method_handler(call.answering_often(handler.stream_stream), *codecs)
+            return grpc.stream_unary_rpc_method_handler(once(handler.stream_unary), *codecs)
+        return grpc.stream_stream_rpc_method_handler(often(handler.stream_stream), *codecs)
 
 
 class _Call:

@@ -74,6 +74,8 @@ class ProcessSettings(BaseSettings):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     tls_ca_file: Path | None = None
+    # Where traces go, by OTLP over HTTP; without it there are none. The SDK reads it, and OTEL_* beside it, by itself.
+    otel_exporter_otlp_endpoint: str | None = Field(None, pattern=r"^https?://")
     app_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://")
     token_issuer: str = "fastcms"
     # Whether calls to other services share streams; what is served does not depend on it.

@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fastcms_common import context
+from fastcms_common import context, tracing
 from fastcms_common.context import RequestContext
 from fastcms_common.errors import DomainError
 from fastcms_common.ids import new_id
@@ -26,6 +26,9 @@ from gateway.dispatcher import Dispatcher
 from gateway.endpoints import ServiceFailed
 from gateway.problems import Refused, internal, problem_of
 from gateway.requests import ClientGone, Message, Receive, Request, Scope, Send
+
+if TYPE_CHECKING:
+    from gateway.traces import RequestTraces
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
@@ -78,6 +81,7 @@ class Edge:
         self._body_limit = body_limit
         self._lifespan = lifespan
         self._admit = admit
+        self._traces = _traces()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -96,7 +100,10 @@ class Edge:
         answering = _Answering(request, send, self._cors)
         self._access_log.open += 1
         try:
-            await self._answer(request, scope, answering)
+            if self._traces is None:
+                await self._answer(request, scope, answering)
+            else:
+                await self._traces.follow(request, self._answer(request, scope, answering))
         except ClientGone:
             answering.status = answering.status or CLIENT_GONE
         finally:
@@ -104,7 +111,8 @@ class Edge:
             elapsed = time.perf_counter() - started
             self._access_log.add(_entry(request, answering, elapsed))
 
-    async def _answer(self, request: Request, scope: Scope, answering: _Answering) -> None:
+    async def _answer(self, request: Request, scope: Scope, answering: _Answering) -> int:
+        """Answers; gives the status."""
         try:
             self._admit(request)
             answer = self._cors.preflight(request) or await self._dispatcher.answer(request)
@@ -122,6 +130,7 @@ class Edge:
             kind = "service failed" if isinstance(error, ServiceFailed) else "request failed"
             log.error(kind, request_id=request.id, method=request.method, route=request.route, exc_info=error)
             await answering.complete(internal(request.id))
+        return answering.status
 
     async def _page(self, request: Request, scope: Scope, answering: _Answering) -> None:
         # Pages take small bodies only, so these are read before anyone waits for them.
@@ -151,6 +160,15 @@ class Edge:
             await send({"type": "lifespan.startup.failed", "message": type(error).__name__})
             return
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _traces() -> RequestTraces | None:
+    spans = tracing.active()
+    if spans is None:
+        return None
+    from gateway.traces import RequestTraces
+
+    return RequestTraces(spans)
 
 
 class _Answering:

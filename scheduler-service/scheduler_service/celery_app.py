@@ -5,13 +5,15 @@ The message says that a task may have a run to be done. It carries no due time a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from kombu.connection import Connection
 
-from fastcms_common import redis_keys
+from fastcms_common import redis_keys, tracing
 
 # The name of Celery's task; its one argument names ours.
 RUN = "scheduler.run"
@@ -77,4 +79,26 @@ def make_app(redis_url: str, visibility_timeout: int = 300) -> Celery:
 
 def send(app: Celery, task: str) -> None:
     """Puts the message for `task` on the queue. Blocks."""
-    app.send_task(RUN, kwargs={"task": task}, retry=False, ignore_result=True)
+    spans = tracing.active()
+    if spans is None:
+        app.send_task(RUN, kwargs={"task": task}, retry=False, ignore_result=True)
+        return
+    from fastcms_common.tracing.spans import SpanKind
+
+    with spans.within(f"send {QUEUE}", {"messaging.system": "celery", "fastcms.task": task}, SpanKind.PRODUCER):
+        app.send_task(RUN, kwargs={"task": task}, retry=False, ignore_result=True, headers=spans.carrier())
+
+
+@contextmanager
+def received(headers: Mapping[str, Any], task: str) -> Iterator[None]:
+    """What the message with these headers sets off, in the trace of who has sent it. A beat's message begins one."""
+    spans = tracing.active()
+    if spans is None:
+        yield
+        return
+    from fastcms_common.tracing.spans import TRACEPARENT, TRACESTATE, SpanKind
+
+    carrier = {name: str(headers[name]) for name in (TRACEPARENT, TRACESTATE) if headers.get(name)}
+    about = {"messaging.system": "celery", "fastcms.task": task}
+    with spans.enter(f"run {task}", SpanKind.CONSUMER, carrier, about):
+        yield

@@ -27,7 +27,7 @@ from celery.exceptions import SecurityWarning
 from celery.worker import state
 
 from fastcms.scheduler.v1 import ledger_pb2, ledger_pb2_grpc
-from fastcms_common import logs
+from fastcms_common import logs, tracing
 from fastcms_common.channels import open_channel
 from fastcms_common.errors import TimedOut
 from fastcms_common.metrics import serve_metrics
@@ -36,7 +36,7 @@ from fastcms_common.settings import load
 from fastcms_common.times import from_text
 from fastcms_common.tls import tls_of
 from scheduler_service.beat import Beat, Plan, keep_time
-from scheduler_service.celery_app import RUN, make_app
+from scheduler_service.celery_app import RUN, make_app, received
 from scheduler_service.config import SERVICE, WorkerSettings
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import HttpRules, work_with
@@ -119,6 +119,7 @@ def main() -> None:
     _calm_libraries()
     if settings.metrics_listen:
         serve_metrics(settings.metrics_listen)
+    tracing.start(settings, f"scheduler-{role if role != 'both' else 'worker'}")
     key = service_key(settings)
     background = Background()
     channels = background.call(_connect(settings, key))
@@ -131,6 +132,7 @@ def main() -> None:
             _work(app, settings, background, channels, beat)
     finally:
         background.call(channels.close())
+        background.call(tracing.stop())
         background.close()
     log.info("stopped", role=role)
 
@@ -216,15 +218,15 @@ def _stand_alone(beat: Beat | None) -> None:
 def _work(app: Celery, settings: WorkerSettings, background: Background, channels: Channels, beat: Beat | None) -> None:
     """A worker, with a beat beside it if one is given, until SIGTERM."""
     name = f"{socket.gethostname()}:{os.getpid()}"
-    exports = settings.export_dir or settings.data_dir / "exports"
     http_jobs = HttpRules(settings.http_job_allowed_hosts, settings.http_job_ca_file)
-    work = work_with(channels.services, http_jobs, exports)
+    work = work_with(channels.services, http_jobs, settings.exports)
     executions = Executions(channels.ledger, work, name)
 
-    @app.task(name=RUN)  # type: ignore[untyped-decorator]
-    def run(task: str, **_: Any) -> None:
+    @app.task(name=RUN, bind=True)  # type: ignore[untyped-decorator]
+    def run(message: Any, task: str, **_: Any) -> None:
         try:
-            background.call(executions.drain(task))
+            with received(vars(message.request), task):
+                background.call(executions.drain(task))
         except CancelledError:
             log.info("run interrupted", task=task)
 
