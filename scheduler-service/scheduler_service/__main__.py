@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastcms.scheduler.v1.exports_pb2_grpc import add_ExportsServiceServicer_to_server
 from fastcms.scheduler.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from fastcms.scheduler.v1.metrics_pb2_grpc import add_MetricsServiceServicer_to_server
 from fastcms.scheduler.v1.scheduler_pb2_grpc import add_SchedulerServiceServicer_to_server
@@ -9,6 +10,8 @@ from fastcms_common.process import Process, start, until_available
 from fastcms_common.service_tokens import service_key
 from scheduler_service.catalog import Catalog
 from scheduler_service.config import SERVICE, ServiceSettings
+from scheduler_service.export_files import ExportFiles
+from scheduler_service.exports_servicer import ExportsServicer
 from scheduler_service.history import History
 from scheduler_service.leases import LeaseWatch
 from scheduler_service.ledger_servicer import LedgerServicer
@@ -46,6 +49,7 @@ async def main(settings: ServiceSettings) -> None:
                 (add_SchedulerServiceServicer_to_server, scheduler),
                 (add_MetricsServiceServicer_to_server, MetricsServicer(metrics)),
                 (add_LedgerServiceServicer_to_server, LedgerServicer(store, ledger, own_jobs, settings.lease_seconds)),
+                (add_ExportsServiceServicer_to_server, ExportsServicer(ExportFiles(settings.exports), process.audit)),
             ],
             background=[ledger.keep_watching(), history.keep_pruning()],
         )

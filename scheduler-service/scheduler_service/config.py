@@ -48,6 +48,14 @@ class SchedulerSettings(ProcessSettings):
     http_job_allowed_hosts: Hosts = frozenset()
     # Seconds after which a worker that has not renewed its lease is taken for dead.
     lease_seconds: float = Field(30.0, ge=0.2, le=3600)
+    # Where workers put the files of export jobs and the service reads them: one folder that all of them see. `exports`
+    # in the data folder where it is not said.
+    export_dir: Path | None = None
+
+    @property
+    def exports(self) -> Path:
+        """The folder of the files of export jobs."""
+        return self.export_dir or self.data_dir / "exports"
 
 
 class ServiceSettings(SchedulerSettings):
@@ -79,8 +87,6 @@ class WorkerSettings(SchedulerSettings):
     worker_concurrency: int = Field(4, ge=1, le=64)
     # Certificate authorities (PEM) that HTTP jobs trust beside the public ones.
     http_job_ca_file: FilePath | None = None
-    # Where export jobs put their files; `exports` in the data folder where it is not said.
-    export_dir: Path | None = None
     # Seconds between two looks of a beat at the schedules in the ledger, and at most between two ticks.
     beat_seconds: float = Field(2.0, ge=0.1, le=60)
     # Seconds after which a beat that has died is replaced by one that stands by.

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +14,7 @@ from google.api.httpbody_pb2 import HttpBody
 from fastcms.collections.v1 import records_pb2, records_pb2_grpc
 from fastcms.scheduler.v1.ledger_pb2 import ClaimedRun
 from scheduler_service.executions import JobFailed
+from scheduler_service.export_files import file_name
 from scheduler_service.tasks import Services
 
 _UNFINISHED = ".part"
@@ -58,13 +58,6 @@ class Exports:
         files = sorted(self._folder.glob(f"{task}-????????T??????Z-????????.{format}"))
         for old in files[: max(0, len(files) - keep)]:
             old.unlink(missing_ok=True)
-
-
-def file_name(task: str, run_id: str, format: str) -> str:
-    """The file of a run. The time is that of its id (UUIDv7), so that whoever does the run gives it the same name."""
-    millis = int(run_id.replace("-", "")[:12], 16)
-    moment = datetime.fromtimestamp(millis / 1000, UTC)
-    return f"{task}-{moment:%Y%m%dT%H%M%SZ}-{run_id[-8:]}.{format}"
 
 
 async def _write(parts: AsyncIterable[HttpBody], file: IO[bytes]) -> int:

@@ -51,6 +51,26 @@ class HttpJob:
         return cls(**parameters)
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a receiver is told of the run, so that it can do its part of "once": every request carries it."""
+
+    task: str
+    run_id: str
+    fencing_token: int
+
+    def headers(self, attempt: int) -> dict[str, str]:
+        """`attempt` counts the requests of this worker for this run; redirects are part of the request."""
+        return {
+            # The same for every attempt at this run: a receiver that looks at it does the work once.
+            "Idempotency-Key": self.run_id,
+            "FastCMS-Task": self.task,
+            "FastCMS-Run-Id": self.run_id,
+            "FastCMS-Fencing-Token": str(self.fencing_token),
+            "FastCMS-Attempt": str(attempt),
+        }
+
+
 class HttpJobs:
     """Sends the requests of jobs. `allowed` are hosts that may have private addresses and may be redirected to."""
 
@@ -59,14 +79,14 @@ class HttpJobs:
         self._tls = tls
         self._pause = pause
 
-    async def run(self, job: HttpJob, run_id: str) -> dict[str, Any]:
+    async def run(self, job: HttpJob, marks: Marks) -> dict[str, Any]:
         """The status, the bytes and the attempts it took. Raises JobFailed where it did not work out."""
         attempts = 0
         while True:
             attempts += 1
             try:
                 async with asyncio.timeout(job.timeout):
-                    status, size = await self._attempt(job, run_id)
+                    status, size = await self._attempt(job, marks.headers(attempts))
                 return {"status": status, "bytes": size, "attempts": attempts}
             except TimeoutError:
                 problem = f"no answer within {job.timeout:g} s"
@@ -77,10 +97,8 @@ class HttpJobs:
             pause = min(self._pause * 2 ** (attempts - 1), _PAUSE_LAST)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
 
-    async def _attempt(self, job: HttpJob, run_id: str) -> tuple[int, int]:
-        target, headers = _target(job.url), dict(job.headers)
-        # The same for every attempt at this run: a receiver that looks at it does the work once.
-        headers["Idempotency-Key"] = run_id
+    async def _attempt(self, job: HttpJob, marks: Mapping[str, str]) -> tuple[int, int]:
+        target, headers = _target(job.url), {**job.headers, **marks}
         method, body = job.method, job.body
         for _ in range(_MAX_REDIRECTS + 1):
             status, size, location = await self._send(target, method, headers, body)
@@ -91,7 +109,7 @@ class HttpJobs:
                 raise JobFailed(f"redirected to {following.host}, which is not an allowed host")
             if (following.scheme, following.authority) != (target.scheme, target.authority):
                 # What was meant for one host is not told to another.
-                headers = {"Idempotency-Key": run_id}
+                headers = dict(marks)
             if status == 303 or (status in (301, 302) and method == "POST"):
                 method, body = "GET", None
             target = following

@@ -50,10 +50,11 @@ async def _system(services: Services, run: ClaimedRun) -> dict[str, Any]:
 
 async def _http(run: ClaimedRun, rules: HttpRules) -> dict[str, Any]:
     # Loaded with the first HTTP job: most workers never see one.
-    from scheduler_service.http_jobs import HttpJob, HttpJobs, trusted
+    from scheduler_service.http_jobs import HttpJob, HttpJobs, Marks, trusted
 
     sender = HttpJobs(rules.allowed_hosts, trusted(rules.ca_file))
-    return await sender.run(HttpJob.of(orjson.loads(run.parameters)), run.run_id)
+    marks = Marks(run.task, run.run_id, run.fencing_token)
+    return await sender.run(HttpJob.of(orjson.loads(run.parameters)), marks)
 
 
 async def _truncate(services: Services, run: ClaimedRun) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _REFUSED_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "proxy-authorization",
      "accept-encoding", "idempotency-key", "expect"}
 )  # fmt: skip
+# What the suite says of a run is nobody else's to say.
+_REFUSED_PREFIX = "fastcms-"
 # Headers that are known to hold no secret; the values of all others are masked.
 _SHOWN_HEADERS = frozenset({"accept", "accept-language", "cache-control", "content-type", "user-agent"})
 _FIELDS: Mapping[str, frozenset[str]] = {
@@ -149,7 +151,7 @@ def _headers(given: Mapping[str, str], old: Mapping[str, str], problems: list[Fi
     for key, value in given.items():
         field = f"headers.{key[:100]}"
         low = key.lower()
-        if not _HEADER_NAME.fullmatch(key) or low in _REFUSED_HEADERS:
+        if not _HEADER_NAME.fullmatch(key) or low in _REFUSED_HEADERS or low.startswith(_REFUSED_PREFIX):
             problems.append(FieldError(field, "This header cannot be set."))
         elif low in seen:
             problems.append(FieldError(field, "This header is named twice."))

@@ -85,7 +85,9 @@ async def cleanup_audit_logs(services: Services, fencing_token: int) -> dict[str
     return {"deleted": answer.deleted}
 
 
-@_task("5m", "Finishes or undoes what a crash has left between accounts and profiles; closes impersonations that are over.")
+@_task(
+    "5m", "Finishes or undoes what a crash has left between accounts and profiles; closes impersonations that are over."
+)
 async def reconcile_identities(services: Services, fencing_token: int) -> dict[str, Any]:
     identities = identities_pb2_grpc.IdentitiesServiceStub(services.auth)
     answer = await identities.ReconcileIdentities(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -150,6 +151,34 @@ def test_a_job_is_removed_and_the_suites_own_tasks_are_not(admin_client: httpx.C
     assert admin_client.get(f"/api/v1/admin/cron/{job}/runs").status_code == 404
     answer = admin_client.delete(f"/api/v1/admin/cron/{TOKENS}")
     assert (answer.status_code, answer.json()["code"]) == (409, "SYSTEM_TASK")
+
+
+def test_an_export_is_made_downloaded_and_removed(admin_client: httpx.Client):
+    fields = [{"name": "title", "type": "text"}]
+    assert admin_client.post("/api/v1/collections", json={"name": "exported", "schema": fields}).status_code == 201
+    admin_client.post("/api/v1/collections/exported/records", json={"data": {"title": "Ünïcode"}})
+    job = {"name": "nightly", "type": "export", "interval": "0 0 29 2 *", "collection": "exported"}
+    assert admin_client.post("/api/v1/admin/cron", json=job).status_code == 201
+    run = finished(admin_client, "nightly", triggered(admin_client, "nightly"))
+    name = run["result"]["file"]  # type: ignore[index]
+    # What a job has written outlives it.
+    assert admin_client.delete("/api/v1/admin/cron/nightly").status_code == 204
+    (file,) = admin_client.get("/api/v1/admin/exports", params={"task": "nightly"}).json()["items"]
+    assert (file["name"], file["format"], file["size"]) == (name, "ndjson", run["result"]["bytes"])  # type: ignore[index]
+    path = f"/api/v1/admin/exports/{name}"
+    download = admin_client.get(path)
+    assert (download.status_code, download.headers["content-type"]) == (200, "application/x-ndjson")
+    assert [json.loads(line)["data"]["title"] for line in download.text.splitlines()] == ["Ünïcode"]
+    assert admin_client.delete(path).status_code == 204
+    for gone in (
+        path,
+        "/api/v1/admin/exports/..%2fservice.key",
+        "/api/v1/admin/exports/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    ):
+        answer = admin_client.get(gone)
+        assert (answer.status_code, answer.json()["code"]) == (404, "EXPORT_NOT_FOUND")
+    assert httpx.get(f"{admin_client.base_url}{path}", trust_env=False).status_code == 401
+    admin_client.delete("/api/v1/collections/name/exported")
 
 
 @pytest.mark.parametrize(
