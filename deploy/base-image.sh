@@ -14,12 +14,18 @@ image=$1
 shift
 packages=$(echo "$*" | tr ' ' ',')
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+# debootstrap mounts these, and leaves them mounted where it is interrupted: never delete through them.
+clean() {
+  umount "$root/proc" "$root/sys" 2> /dev/null || true
+  rm -rf --one-file-system "$root"
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
 
 debootstrap --variant=minbase ${packages:+--include="$packages"} "${SUITE:-bookworm}" "$root" ${MIRROR:+"$MIRROR"} >&2
 
-rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/tmp/* \
-  "$root"/usr/lib/*/gconv "$root"/usr/share/bash-completion "$root"/usr/share/man/* "$root"/usr/share/locale/* "$root"/usr/share/info/* "$root"/usr/share/lintian
+rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/tmp/* "$root"/usr/lib/*/gconv
+(cd "$root/usr/share" && rm -rf bash-completion man/* locale/* info/* lintian)
 # Licences stay.
 find "$root/usr/share/doc" -type f ! -name copyright -delete
 find "$root/usr/lib" "$root/usr/share" -name __pycache__ -prune -exec rm -rf {} +
