@@ -81,8 +81,11 @@ class OAuth:
         self._check_on(realm)
         return [one for one in await self._providers.all() if one.enabled]
 
-    async def begin(self, realm: Realm, name: str, redirect_url: str, cookie: str) -> tuple[str, str, str]:
-        """Where to send the browser, the state, and the value of the cookie that it has to keep."""
+    async def begin(
+        self, realm: Realm, name: str, redirect_url: str, cookie: str, identity_id: str = ""
+    ) -> tuple[str, str, str]:
+        """Where to send the browser, the state, and the value of the cookie that it has to keep. `identity_id` is of
+        somebody who is signed in and wants a link."""
         self._check_on(realm)
         provider = await self._providers.enabled(name)
         parts = urlsplit(redirect_url)
@@ -91,7 +94,7 @@ class OAuth:
         state, browser = secrets.token_urlsafe(32), _browser(cookie) or secrets.token_urlsafe(32)
         flow = Flow(secrets.token_urlsafe(32), secrets.token_urlsafe(64), redirect_url)
         url = await self._clients.authorization_url(provider, flow, state)
-        kept = {"flow": asdict(flow), "realm": realm.id, "provider": provider.id, "browser": _hash(browser)}
+        kept = _expected(realm, provider, _hash(browser), identity_id) | {"flow": asdict(flow)}
         await self._keep(redis_keys.oauth_state(_hash(state)), kept, STATE_SECONDS)
         return url, state, browser
 
@@ -102,7 +105,7 @@ class OAuth:
         MFA_REQUIRED), Denied (EMAIL_NOT_VERIFIED, EMAIL_REQUIRED)."""
         self._check_on(realm)
         provider = await self._providers.enabled(name)
-        browser = _hash(_browser(cookie))
+        browser = _browser_hash(cookie)
         proof_key = redis_keys.oauth_proof(_hash(f"{state} {code} {realm.id} {provider.id} {browser}"))
         proven = await self._kept(proof_key, use=False)
         if proven is not None:
@@ -129,25 +132,52 @@ class OAuth:
             raise NotFound("There is no link to this provider.", reason="OAUTH_LINK_NOT_FOUND")
         return found[0]
 
+    async def links(self, identity: Identity) -> list[tuple[OAuthProvider, OAuthLink]]:
+        """All of the person's links, by the name of the provider."""
+        found = await self._links.links_of(identity.id)
+        return [(one, link) for one in await self._providers.all() for link in found if link.provider_id == one.id]
+
     async def unlink(self, identity: Identity, name: str) -> None:
         """Takes the link away. Conflict (LAST_SIGN_IN_METHOD) where the person could not sign in any more."""
-        link = await self.link(identity, name)
-        if identity.password_hash is None and len(await self._links.links_of(identity.id)) < 2:
+        gone = (await self.link(identity, name)).provider_id
+        links = await self._links.links_of(identity.id)
+        if identity.password_hash is None and all(one.provider_id == gone for one in links):
             raise Conflict("Set a password first: this is the only way to sign in.", reason="LAST_SIGN_IN_METHOD")
-        await self._links.delete_link(link.id)
+        for link in links:
+            if link.provider_id == gone:
+                await self._links.delete_link(link.id)
         await self._note(identity, "oauth_unlinked", f"Unlinked {name}")
+
+    async def add_link(
+        self, realm: Realm, identity: Identity, name: str, code: str, state: str, cookie: str, password: str
+    ) -> OAuthLink:
+        """Links whoever has come back with an account whose holder has shown its password, where it has one.
+
+        Invalid (OAUTH_STATE_INVALID, INVALID_CREDENTIALS), Unauthenticated (OAUTH_REFUSED), Denied (ACCOUNT_LOCKED),
+        Conflict (OAUTH_LINKED: to somebody else, OAUTH_LINK_EXISTS: the person's to another account there).
+        """
+        self._check_on(realm)
+        provider = await self._providers.enabled(name)
+        if identity.password_hash is not None:
+            if not password:
+                raise Invalid.field("password", "This field is required.")
+            await self._sign_in.confirm(identity, password, "password")
+        stranger = await self._stranger(
+            provider, code, state, _expected(realm, provider, _browser_hash(cookie), identity.id)
+        )
+        link, holder = await self._linked(realm, provider, stranger)
+        if link is not None and holder is not None:
+            if holder.id != identity.id:
+                raise Conflict("This account there is linked to somebody else here.", reason="OAUTH_LINKED")
+            return link
+        if await self._links.links_of(identity.id, provider.id):
+            raise Conflict("Unlink the other account at this provider first.", reason="OAUTH_LINK_EXISTS")
+        return await self._link(realm, identity, provider, stranger)
 
     async def _arrival(
         self, realm: Realm, provider: OAuthProvider, code: str, state: str, browser: str
     ) -> Identity | None:
-        begun = await self._kept(redis_keys.oauth_state(_hash(state)), use=True)
-        expected = {"realm": realm.id, "provider": provider.id, "browser": browser}
-        if begun is None or any(begun[key] != value for key, value in expected.items()):
-            raise Invalid.field(
-                "state", "Is unknown, used, expired, or another browser's.", reason="OAUTH_STATE_INVALID"
-            )
-        secret = self._providers.secret_of(provider)
-        stranger = await self._clients.exchange(provider, secret, Flow(**begun["flow"]), code)
+        stranger = await self._stranger(provider, code, state, _expected(realm, provider, browser))
         for _ in range(_ROUNDS):
             with contextlib.suppress(Conflict):
                 return await self._identity(realm, provider, stranger)
@@ -155,17 +185,35 @@ class OAuth:
             await asyncio.sleep(_WAIT)
         return await self._identity(realm, provider, stranger)
 
-    async def _identity(self, realm: Realm, provider: OAuthProvider, stranger: Stranger) -> Identity | None:
-        link_id = _hash(f"{realm.id} {provider.id} {stranger.subject}")
-        link = await self._links.link(link_id)
-        if link is not None:
-            known = await self._store.identity(link.identity_id)
-            if known is not None:
-                return known
-            await self._links.delete_link(link_id)
+    async def _stranger(self, provider: OAuthProvider, code: str, state: str, expected: dict[str, str]) -> Stranger:
+        begun = await self._kept(redis_keys.oauth_state(_hash(state)), use=True)
+        if begun is None or any(begun.get(key) != value for key, value in expected.items()):
+            raise Invalid.field(
+                "state", "Is unknown, used, expired, or another browser's.", reason="OAUTH_STATE_INVALID"
+            )
+        return await self._clients.exchange(provider, self._providers.secret_of(provider), Flow(**begun["flow"]), code)
+
+    async def _identity(self, realm: Realm, provider: OAuthProvider, stranger: Stranger) -> Identity:
+        _, known = await self._linked(realm, provider, stranger)
+        if known is not None:
+            return known
         identity = await self._by_email(realm, stranger)
+        await self._link(realm, identity, provider, stranger)
+        return identity
+
+    async def _linked(
+        self, realm: Realm, provider: OAuthProvider, stranger: Stranger
+    ) -> tuple[OAuthLink | None, Identity | None]:
+        """The stranger's link and whose it is; a link that is nobody's any more is taken away."""
+        link = await self._links.link(_link_id(realm, provider, stranger))
+        holder = await self._store.identity(link.identity_id) if link is not None else None
+        if link is not None and holder is None:
+            await self._links.delete_link(link.id)
+        return link, holder
+
+    async def _link(self, realm: Realm, identity: Identity, provider: OAuthProvider, stranger: Stranger) -> OAuthLink:
         added = OAuthLink(
-            id=link_id,
+            id=_link_id(realm, provider, stranger),
             identity_id=identity.id,
             provider_id=provider.id,
             subject=stranger.subject,
@@ -175,7 +223,7 @@ class OAuth:
         if not await self._links.add_link(added):
             raise Conflict("This sign-in was linked meanwhile.", reason="OAUTH_LINKED")
         await self._note(identity, "oauth_linked", f"Linked {provider.name}")
-        return identity
+        return added
 
     async def _by_email(self, realm: Realm, stranger: Stranger) -> Identity:
         if stranger.email is None:
@@ -231,6 +279,19 @@ class OAuth:
             resource_id=identity.id,
             description=description,
         )
+
+
+def _expected(realm: Realm, provider: OAuthProvider, browser: str, identity_id: str = "") -> dict[str, str]:
+    """What a sign-in is bound to, from its beginning to its end."""
+    return {"realm": realm.id, "provider": provider.id, "browser": browser, "identity": identity_id}
+
+
+def _link_id(realm: Realm, provider: OAuthProvider, stranger: Stranger) -> str:
+    return _hash(f"{realm.id} {provider.id} {stranger.subject}")
+
+
+def _browser_hash(cookie: str) -> str:
+    return _hash(_browser(cookie))
 
 
 def _browser(cookie: str) -> str:

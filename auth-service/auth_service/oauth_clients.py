@@ -105,7 +105,7 @@ class OAuthClients:
         if provider.kind == "github":
             return await self._github_user(endpoints, _text(answer, "access_token"))
         claims = await self._id_token(provider, endpoints, flow, answer)
-        return await self._with_email(endpoints, answer, claims)
+        return await self._with_email(provider, endpoints, answer, claims)
 
     async def _endpoints(self, provider: OAuthProvider) -> dict[str, Any]:
         if provider.kind == "github":
@@ -165,7 +165,11 @@ class OAuthClients:
             return jwt.decode(token, KeySet.import_key_set(await self._document(jwks_uri)), algorithms=_ALGORITHMS)  # type: ignore[arg-type]
 
     async def _with_email(
-        self, endpoints: Mapping[str, Any], answer: Mapping[str, Any], claims: dict[str, Any]
+        self,
+        provider: OAuthProvider,
+        endpoints: Mapping[str, Any],
+        answer: Mapping[str, Any],
+        claims: dict[str, Any],
     ) -> Stranger:
         if not claims.get("email") and "userinfo_endpoint" in endpoints and answer.get("access_token"):
             told = await self._get(endpoints["userinfo_endpoint"], _text(answer, "access_token"))
@@ -173,7 +177,10 @@ class OAuthClients:
             if isinstance(told, dict) and told.get("sub") == claims["sub"]:
                 claims = claims | {name: told[name] for name in ("email", "email_verified") if name in told}
         email = claims.get("email")
-        verified = claims.get("email_verified") in (True, "true")
+        # At Microsoft the admin of any tenant writes what stands in `email`; that the domain is theirs is another claim:
+        # https://learn.microsoft.com/entra/identity-platform/optional-claims-reference
+        vouches = "xms_edov" if provider.kind == "microsoft" else "email_verified"
+        verified = claims.get(vouches) in (True, "true", "1")
         return Stranger(claims["sub"], email if isinstance(email, str) and email else None, verified)
 
     async def _github_user(self, endpoints: Mapping[str, Any], access_token: str) -> Stranger:

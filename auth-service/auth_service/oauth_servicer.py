@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from auth_service import messages
-from auth_service.models import OAuthProvider
+from auth_service.models import OAuthLink, OAuthProvider
 from auth_service.oauth import COOKIE, STATE_SECONDS, OAuth
 from auth_service.oauth_providers import Providers, new_provider
 from auth_service.people import People
@@ -38,8 +38,20 @@ class OAuthServicer(oauth_pb2_grpc.OAuthServiceServicer):
     async def AuthorizeOAuth(
         self, request: oauth_pb2.AuthorizeOAuthRequest, context: Any
     ) -> oauth_pb2.AuthorizeOAuthResponse:
+        return await self._begin(request, context, "")
+
+    async def AuthorizeOAuthLink(
+        self, request: oauth_pb2.AuthorizeOAuthRequest, context: Any
+    ) -> oauth_pb2.AuthorizeOAuthResponse:
+        return await self._begin(request, context, (await self._people.caller(request.collection)).id)
+
+    async def _begin(
+        self, request: oauth_pb2.AuthorizeOAuthRequest, context: Any, identity_id: str
+    ) -> oauth_pb2.AuthorizeOAuthResponse:
         realm = await self._realms.resolve(request.collection)
-        url, state, browser = await self._oauth.begin(realm, request.provider, request.redirect_url, request.cookie)
+        url, state, browser = await self._oauth.begin(
+            realm, request.provider, request.redirect_url, request.cookie, identity_id
+        )
         secure = "; Secure" if self._secure else ""
         cookie = f"{COOKIE}={browser}; Path=/api; Max-Age={STATE_SECONDS}; HttpOnly; SameSite=Lax{secure}"
         context.set_trailing_metadata((("set-cookie", cookie),))
@@ -55,13 +67,21 @@ class OAuthServicer(oauth_pb2_grpc.OAuthServiceServicer):
 
     async def GetOAuthLink(self, request: oauth_pb2.GetOAuthLinkRequest, context: Any) -> oauth_pb2.OAuthLink:
         identity = await self._people.caller(request.collection)
-        link = await self._oauth.link(identity, request.provider)
-        return oauth_pb2.OAuthLink(
-            provider=request.provider,
-            subject=link.subject,
-            email=link.email,
-            created=messages.timestamp(link.created),
+        return _link(request.provider, await self._oauth.link(identity, request.provider))
+
+    async def ListOAuthLinks(
+        self, request: oauth_pb2.ListOAuthLinksRequest, context: Any
+    ) -> oauth_pb2.ListOAuthLinksResponse:
+        found = await self._oauth.links(await self._people.caller(request.collection))
+        return oauth_pb2.ListOAuthLinksResponse(links=[_link(provider.name, link) for provider, link in found])
+
+    async def CreateOAuthLink(self, request: oauth_pb2.CreateOAuthLinkRequest, context: Any) -> oauth_pb2.OAuthLink:
+        identity = await self._people.caller(request.collection)
+        realm = await self._realms.resolve(request.collection)
+        link = await self._oauth.add_link(
+            realm, identity, request.provider, request.code, request.state, request.cookie, request.password
         )
+        return _link(request.provider, link)
 
     async def DeleteOAuthLink(self, request: oauth_pb2.DeleteOAuthLinkRequest, context: Any) -> Empty:
         await self._oauth.unlink(await self._people.caller(request.collection), request.provider)
@@ -114,6 +134,12 @@ class OAuthProvidersServicer(oauth_pb2_grpc.OAuthProvidersServiceServicer):
     async def DeleteOAuthProvider(self, request: oauth_pb2.DeleteOAuthProviderRequest, context: Any) -> Empty:
         await self._providers.delete(request.id)
         return Empty()
+
+
+def _link(provider: str, link: OAuthLink) -> oauth_pb2.OAuthLink:
+    return oauth_pb2.OAuthLink(
+        provider=provider, subject=link.subject, email=link.email, created=messages.timestamp(link.created)
+    )
 
 
 def _message(provider: OAuthProvider) -> oauth_pb2.OAuthProvider:

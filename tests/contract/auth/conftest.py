@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.contract.auth.desk import Desk
+from tests.contract.auth.openid import openid_provider
 from tests.contract.auth.profiles import Collections, serving
 from tests.contract.auth.server import AuthServer, auth_server
+from tests.contract.auth.shop import Shop
 
 
 @pytest.fixture
@@ -17,14 +19,6 @@ async def server(tmp_path: Path, redis_url: str) -> AsyncIterator[AuthServer]:
     """An auth-service with nothing in it."""
     async with auth_server(tmp_path, redis_url) as running:
         yield running
-
-
-@dataclass
-class Shop:
-    """An auth-service beside a collections-service that has the auth collections customers and vendors."""
-
-    server: AuthServer
-    collections: Collections
 
 
 @pytest.fixture
@@ -35,3 +29,14 @@ async def shop(tmp_path: Path, redis_url: str) -> AsyncIterator[Shop]:
         auth_server(tmp_path, redis_url, collections_service=address, mfa_enabled=True, otp_enabled=True) as running,
     ):
         yield Shop(running, collections)
+
+
+@pytest.fixture
+async def desk(shop: Shop) -> AsyncIterator[Desk]:
+    """The shop with an OpenID provider that vouches for e-mails."""
+    root = await shop.server.register()
+    async with openid_provider() as provider:
+        desk = Desk(shop, provider, root.access_token)
+        desk.provider_id = await desk.offer("local", "oidc", provider.base)
+        provider.user["email_verified"] = True
+        yield desk

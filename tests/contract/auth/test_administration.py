@@ -15,9 +15,9 @@ from fastcms.auth.v1.identities_pb2 import Identity
 from fastcms_common.errors import Conflict, Denied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
 from fastcms_common.events import EventStream
 from fastcms_common.redis_keys import COLLECTION_EVENTS
-from tests.contract.auth.conftest import Shop
 from tests.contract.auth.profiles import Collections
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer
+from tests.contract.auth.shop import Shop
 
 
 @dataclass

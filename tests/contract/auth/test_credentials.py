@@ -14,10 +14,10 @@ from auth_service.store import AuthStore
 from fastcms.auth.v1 import auth_pb2, credentials_pb2
 from fastcms_common.errors import Conflict, Denied, DomainError, Invalid, Unauthenticated, Unavailable
 from fastcms_common.storage import open_store
-from tests.contract.auth.conftest import Shop
 from tests.contract.auth.mailbox import Mailbox, code_of, html_of, link_of, text_of, token_of
 from tests.contract.auth.profiles import Collections, serving
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer, auth_server
+from tests.contract.auth.shop import Shop
 
 NEW = "another good password 2"
 EVA = "eva@example.com"

@@ -13,10 +13,10 @@ import pytest
 from auth_service.realms import Realm
 from fastcms.auth.v1 import credentials_pb2, identities_pb2
 from fastcms_common.errors import Denied, DomainError, Unauthenticated, Unavailable
-from tests.contract.auth.conftest import Shop
 from tests.contract.auth.mailbox import Mailbox, code_of
 from tests.contract.auth.profiles import Collections, serving
 from tests.contract.auth.server import auth_server
+from tests.contract.auth.shop import Shop
 
 PASSWORD = "securepassword123"
 EVA = {"email": "eva@example.com", "password": PASSWORD, "phone": "+4712345"}

@@ -9,8 +9,8 @@ import pytest
 
 from fastcms.auth.v1 import auth_pb2, identities_pb2
 from fastcms_common.errors import Denied, DomainError, Invalid, Malformed, NotFound, Unauthenticated
-from tests.contract.auth.conftest import Shop
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer
+from tests.contract.auth.shop import Shop
 
 
 @dataclass

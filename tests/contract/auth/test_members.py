@@ -12,8 +12,8 @@ from auth_service.store import AuthStore
 from fastcms.auth.v1 import auth_pb2, identities_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, Malformed, NotFound, Unauthenticated, Unavailable
 from fastcms_common.storage import open_store
-from tests.contract.auth.conftest import Shop
 from tests.contract.auth.server import EMAIL, PASSWORD
+from tests.contract.auth.shop import Shop
 
 EVA = {"email": "Eva@Example.com", "password": "securepassword123", "company": "Acme Inc", "points": 9007199254740993}
 

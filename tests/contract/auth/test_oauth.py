@@ -4,103 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
-import grpc.aio
-import httpx
 import orjson
 import pyotp
 import pytest
 from joserfc.jwk import ECKey
 
-from fastcms.auth.v1 import auth_pb2, mfa_pb2, oauth_pb2
-from fastcms_common import context
-from fastcms_common.context import RequestContext
+from fastcms.auth.v1 import mfa_pb2, oauth_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated, Unavailable
-from fastcms_common.wire import error_of_call
-from tests.contract.auth.conftest import Shop
-from tests.contract.auth.openid import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, openid_provider, parameters
+from tests.contract.auth.desk import BACK, Desk
+from tests.contract.auth.openid import CLIENT_ID, CLIENT_SECRET, parameters
 from tests.contract.auth.server import PASSWORD
 
-BACK = "https://app.example.com/back"
 EVA = "eva@example.com"
-
-
-@dataclass
-class Desk:
-    """A shop with a provider, and somebody before a browser."""
-
-    shop: Shop
-    provider: OpenIdProvider
-    admin: str
-    provider_id: str
-    cookie: str = ""
-
-    async def admin_call(self, rpc: str, **fields: Any) -> Any:
-        request = getattr(oauth_pb2, f"{rpc}Request")(**fields)
-        return await self.shop.server.call(getattr(self.shop.server.providers, rpc), request, self.admin)
-
-    async def begin(self, collection: str = "customers", redirect_url: str = BACK) -> oauth_pb2.AuthorizeOAuthResponse:
-        request = oauth_pb2.AuthorizeOAuthRequest(
-            collection=collection, provider="local", redirect_url=redirect_url, cookie=self.cookie
-        )
-        # The cookie comes as metadata, which plain stubs show on the call object only.
-        call = self.shop.server.channel.raw.unary_unary(  # type: ignore[attr-defined]
-            "/fastcms.auth.v1.OAuthService/AuthorizeOAuth",
-            request_serializer=oauth_pb2.AuthorizeOAuthRequest.SerializeToString,
-            response_deserializer=oauth_pb2.AuthorizeOAuthResponse.FromString,
-        )(request)
-        try:
-            answer = await call
-        except grpc.aio.AioRpcError as error:
-            raise error_of_call(error) from error
-        headers = dict(list(await call.trailing_metadata()))
-        assert "HttpOnly" in headers["set-cookie"]
-        assert "SameSite=Lax" in headers["set-cookie"]
-        self.cookie = headers["set-cookie"].partition(";")[0]
-        return answer
-
-    async def consent(self, url: str) -> dict[str, str]:
-        """Follows the browser to the provider and back; what it comes back with."""
-        async with httpx.AsyncClient(trust_env=False) as browser:
-            answer = await browser.get(url)
-        location = answer.headers["location"]
-        assert location.startswith(BACK)
-        return parameters(location)
-
-    async def complete(self, back: dict[str, str], collection: str = "customers", **more: Any) -> auth_pb2.LoginAnswer:
-        fields = {"cookie": self.cookie, **back, **more}
-        request = oauth_pb2.CompleteOAuthRequest(collection=collection, provider="local", **fields)
-        with context.bind(RequestContext("r-1", client_ip="10.0.0.9")):
-            return await self.shop.server.oauth.CompleteOAuth(request)
-
-    async def sign_in(self, **more: Any) -> auth_pb2.LoginAnswer:
-        return await self.complete(await self.consent((await self.begin()).authorization_url), **more)
-
-    async def unlink(self, bearer: str) -> None:
-        request = oauth_pb2.DeleteOAuthLinkRequest(collection="customers", provider="local")
-        await self.shop.server.call(self.shop.server.oauth.DeleteOAuthLink, request, bearer)
-
-
-@pytest.fixture
-async def desk(shop: Shop) -> AsyncIterator[Desk]:
-    root = await shop.server.register()
-    async with openid_provider() as provider:
-        desk = Desk(shop, provider, root.access_token, "")
-        made = await desk.admin_call(
-            "CreateOAuthProvider",
-            name="local",
-            display_name="Local",
-            kind="oidc",
-            client_id=CLIENT_ID,
-            client_secret=CLIENT_SECRET,
-            issuer=provider.base,
-        )
-        desk.provider_id = made.id
-        provider.user["email_verified"] = True
-        yield desk
 
 
 async def test_somebody_new_gets_an_account_and_finds_it_again(desk: Desk):

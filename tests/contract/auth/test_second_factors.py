@@ -14,9 +14,9 @@ import pytest
 
 from fastcms.auth.v1 import auth_pb2, credentials_pb2, mfa_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, Unauthenticated
-from tests.contract.auth.conftest import Shop
 from tests.contract.auth.mailbox import Mailbox, code_of
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer, auth_server
+from tests.contract.auth.shop import Shop
 
 EVA = "eva@example.com"
 

@@ -52,6 +52,21 @@ class OAuthServiceStub(object):
                 request_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.CompleteOAuthRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
                 _registered_method=True)
+        self.ListOAuthLinks = channel.unary_unary(
+                '/fastcms.auth.v1.OAuthService/ListOAuthLinks',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.ListOAuthLinksRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.ListOAuthLinksResponse.FromString,
+                _registered_method=True)
+        self.AuthorizeOAuthLink = channel.unary_unary(
+                '/fastcms.auth.v1.OAuthService/AuthorizeOAuthLink',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthResponse.FromString,
+                _registered_method=True)
+        self.CreateOAuthLink = channel.unary_unary(
+                '/fastcms.auth.v1.OAuthService/CreateOAuthLink',
+                request_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.CreateOAuthLinkRequest.SerializeToString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.OAuthLink.FromString,
+                _registered_method=True)
         self.GetOAuthLink = channel.unary_unary(
                 '/fastcms.auth.v1.OAuthService/GetOAuthLink',
                 request_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.GetOAuthLinkRequest.SerializeToString,
@@ -91,6 +106,29 @@ class OAuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOAuthLinks(self, request, context):
+        """All links of the caller, by the name of the provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuthorizeOAuthLink(self, request, context):
+        """Where to send the browser of somebody who is signed in and wants to sign in by this provider too. Cookie and state
+        are as in signing in; the state is the caller's own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateOAuthLink(self, request, context):
+        """Links whom the provider sent the browser back as with the caller's account. Takes the password of an account that
+        has one: a link is a way in that stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOAuthLink(self, request, context):
         """The caller's link to a provider.
         """
@@ -122,6 +160,21 @@ def add_OAuthServiceServicer_to_server(servicer, server):
                     servicer.CompleteOAuth,
                     request_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.CompleteOAuthRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.SerializeToString,
+            ),
+            'ListOAuthLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOAuthLinks,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.ListOAuthLinksRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.ListOAuthLinksResponse.SerializeToString,
+            ),
+            'AuthorizeOAuthLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuthorizeOAuthLink,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthResponse.SerializeToString,
+            ),
+            'CreateOAuthLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateOAuthLink,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.CreateOAuthLinkRequest.FromString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.OAuthLink.SerializeToString,
             ),
             'GetOAuthLink': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOAuthLink,
@@ -216,6 +269,87 @@ class OAuthService(object):
             '/fastcms.auth.v1.OAuthService/CompleteOAuth',
             fastcms_dot_auth_dot_v1_dot_oauth__pb2.CompleteOAuthRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_auth__pb2.LoginAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOAuthLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.OAuthService/ListOAuthLinks',
+            fastcms_dot_auth_dot_v1_dot_oauth__pb2.ListOAuthLinksRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_oauth__pb2.ListOAuthLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuthorizeOAuthLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.OAuthService/AuthorizeOAuthLink',
+            fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateOAuthLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fastcms.auth.v1.OAuthService/CreateOAuthLink',
+            fastcms_dot_auth_dot_v1_dot_oauth__pb2.CreateOAuthLinkRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_oauth__pb2.OAuthLink.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,16 @@ class OAuthServiceStub:
     """Signs in with what the provider sent the browser back with. Where a second factor is due, the same call is made
     again with `mfa_code`.
     """
+    ListOAuthLinks: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.ListOAuthLinksRequest, _oauth_pb2.ListOAuthLinksResponse]
+    """All links of the caller, by the name of the provider."""
+    AuthorizeOAuthLink: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.AuthorizeOAuthRequest, _oauth_pb2.AuthorizeOAuthResponse]
+    """Where to send the browser of somebody who is signed in and wants to sign in by this provider too. Cookie and state
+    are as in signing in; the state is the caller's own.
+    """
+    CreateOAuthLink: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.CreateOAuthLinkRequest, _oauth_pb2.OAuthLink]
+    """Links whom the provider sent the browser back as with the caller's account. Takes the password of an account that
+    has one: a link is a way in that stays.
+    """
     GetOAuthLink: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.GetOAuthLinkRequest, _oauth_pb2.OAuthLink]
     """The caller's link to a provider."""
     DeleteOAuthLink: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.DeleteOAuthLinkRequest, _empty_pb2.Empty]
@@ -64,6 +74,16 @@ class OAuthServiceAsyncStub(OAuthServiceStub):
     CompleteOAuth: _aio.UnaryUnaryMultiCallable[_oauth_pb2.CompleteOAuthRequest, _auth_pb2.LoginAnswer]  # type: ignore[assignment]
     """Signs in with what the provider sent the browser back with. Where a second factor is due, the same call is made
     again with `mfa_code`.
+    """
+    ListOAuthLinks: _aio.UnaryUnaryMultiCallable[_oauth_pb2.ListOAuthLinksRequest, _oauth_pb2.ListOAuthLinksResponse]  # type: ignore[assignment]
+    """All links of the caller, by the name of the provider."""
+    AuthorizeOAuthLink: _aio.UnaryUnaryMultiCallable[_oauth_pb2.AuthorizeOAuthRequest, _oauth_pb2.AuthorizeOAuthResponse]  # type: ignore[assignment]
+    """Where to send the browser of somebody who is signed in and wants to sign in by this provider too. Cookie and state
+    are as in signing in; the state is the caller's own.
+    """
+    CreateOAuthLink: _aio.UnaryUnaryMultiCallable[_oauth_pb2.CreateOAuthLinkRequest, _oauth_pb2.OAuthLink]  # type: ignore[assignment]
+    """Links whom the provider sent the browser back as with the caller's account. Takes the password of an account that
+    has one: a link is a way in that stays.
     """
     GetOAuthLink: _aio.UnaryUnaryMultiCallable[_oauth_pb2.GetOAuthLinkRequest, _oauth_pb2.OAuthLink]  # type: ignore[assignment]
     """The caller's link to a provider."""
@@ -99,6 +119,34 @@ class OAuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.LoginAnswer, _abc.Awaitable[_auth_pb2.LoginAnswer]]:
         """Signs in with what the provider sent the browser back with. Where a second factor is due, the same call is made
         again with `mfa_code`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOAuthLinks(
+        self,
+        request: _oauth_pb2.ListOAuthLinksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oauth_pb2.ListOAuthLinksResponse, _abc.Awaitable[_oauth_pb2.ListOAuthLinksResponse]]:
+        """All links of the caller, by the name of the provider."""
+
+    @_abc_1.abstractmethod
+    def AuthorizeOAuthLink(
+        self,
+        request: _oauth_pb2.AuthorizeOAuthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oauth_pb2.AuthorizeOAuthResponse, _abc.Awaitable[_oauth_pb2.AuthorizeOAuthResponse]]:
+        """Where to send the browser of somebody who is signed in and wants to sign in by this provider too. Cookie and state
+        are as in signing in; the state is the caller's own.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateOAuthLink(
+        self,
+        request: _oauth_pb2.CreateOAuthLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_oauth_pb2.OAuthLink, _abc.Awaitable[_oauth_pb2.OAuthLink]]:
+        """Links whom the provider sent the browser back as with the caller's account. Takes the password of an account that
+        has one: a link is a way in that stays.
         """
 
     @_abc_1.abstractmethod
