@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -92,6 +92,12 @@ def details(measured: Measurements, systems: Sequence[str], count: int) -> str:
                 numbers = [f"{one.p50:.1f}", f"{one.p99:.1f}", f"{one.errors:,}", f"{one.cpu_per_thousand:.3f}"]
                 rows.append([title(kind, count), system, *numbers, f"{one.memory_mib:,.0f}"])
     return table(head, rows)
+
+
+def memory(by_process: Mapping[str, float]) -> str:
+    """What each process of the suite takes."""
+    rows = [[name, f"{mib:,.0f}"] for name, mib in by_process.items()]
+    return table(["Process, idle with the records", "MiB"], rows)
 
 
 def _kinds(measured: Measurements) -> list[str]:

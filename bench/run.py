@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -57,14 +57,17 @@ class Plan:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parse(arguments)
-    wrk = find_wrk()
     plan = _plan(asked)
     BUILD.mkdir(parents=True, exist_ok=True)
     systems: list[System] = [FastCms(asked.workers)]
-    if not asked.alone:
+    if not (asked.alone or asked.memory):
         systems += [PocketBase(), PyFastCms()]
     # Before anything is started: what else keeps the machine busy.
     busy = os.getloadavg()[0]
+    if asked.memory:
+        print(_memory(systems, plan))
+        return
+    wrk = find_wrk()
     parts = [_heading(plan, busy), _compared(wrk, systems, plan)]
     if asked.scale:
         parts += [_by_workers(wrk, plan), _by_records(wrk, plan, asked.most)]
@@ -83,6 +86,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round, in under three minutes; writes nothing")
     parser.add_argument("--scale", action="store_true", help="also 1 and 2 gateway workers, and 1,000 records and more")
     parser.add_argument("--most", type=int, default=SCALES[-1], help="records at most with --scale")
+    parser.add_argument("--memory", action="store_true", help="only the memory of this suite's processes; no load")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     parser.add_argument("--workers", type=int, default=1, help="gateway workers")
     parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of request, with commas between")
@@ -104,16 +108,25 @@ def _plan(asked: argparse.Namespace) -> Plan:
 
 
 def _compared(wrk: str, systems: Sequence[System], plan: Plan) -> str:
-    measured, idle = _measure(wrk, systems, plan)
+    measured, idle, by_process = _measure(wrk, systems, plan)
     names = [system.name for system in systems]
     memory = report.table(["MiB, idle with the records", *names], [["", *(f"{idle[name]:,.0f}" for name in names)]])
-    return "\n\n".join(
-        [report.rates(measured, names, plan.records), memory, report.details(measured, names, plan.records)]
-    )
+    tables = [report.rates(measured, names, plan.records), memory, report.memory(by_process)]
+    return "\n\n".join([*tables, report.details(measured, names, plan.records)])
 
 
-def _measure(wrk: str, systems: Sequence[System], plan: Plan) -> tuple[Measurements, dict[str, float]]:
-    """Starts and fills the systems, asks them in turn, round by round, and stops them."""
+def _memory(systems: Sequence[System], plan: Plan) -> str:
+    """What the processes take with the records in them and nothing to do."""
+    return report.memory(_measure("", systems, replace(plan, kinds=()))[2])
+
+
+def _measure(
+    wrk: str, systems: Sequence[System], plan: Plan
+) -> tuple[Measurements, dict[str, float], dict[str, float]]:
+    """Starts and fills the systems, asks them in turn, round by round, and stops them.
+
+    Beside the measurements: the idle MiB of each system, and those of each process of one that is several.
+    """
     with ExitStack() as stack:
         for system in systems:
             system.install()
@@ -124,12 +137,13 @@ def _measure(wrk: str, systems: Sequence[System], plan: Plan) -> tuple[Measureme
         with ThreadPoolExecutor(len(systems)) as pool:
             list(pool.map(lambda system: system.fill(plan.records), systems))
         idle = {system.name: system.memory_mib() for system in systems}
+        by_process = {name: mib for system in systems for name, mib in system.memory_parts().items()}
         measured: Measurements = {}
         for number in range(1, plan.rounds + 1):
             for kind in plan.kinds:
                 for system in systems:
                     _ask(wrk, system, kind, plan, measured, f"round {number} of {plan.rounds}")
-        return measured, idle
+        return measured, idle, by_process
 
 
 def _ask(wrk: str, system: System, kind: str, plan: Plan, measured: Measurements, where: str) -> None:

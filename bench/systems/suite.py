@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
+import psutil
+
 from bench.loads import Load, Request
 from bench.progress import say
 from bench.records import ACCOUNTS, COLLECTIONS, INDEXED, PLAIN, TEXTS, WRITTEN, batches, records
-from bench.systems.system import EMAIL, PASSWORD, System, checked
+from bench.systems.system import EMAIL, PASSWORD, System, checked, mib
+from fastcms_cli.processes import dies_with
 from tests.suite import Suite, start_suite
 
 _LIST = {"filter": 'category = "c3"', "sort": "-views", "per_page": "30"}
 _BATCH = 1000
+# The process that is worker and beat in one.
+_WORKER = "scheduler-worker"
 
 
 class FastCms(System):
@@ -57,6 +65,34 @@ class FastCms(System):
         assert self._suite is not None
         found = {name: self._suite.pid(name) for name in names}
         return {name: pid for name, pid in found.items() if pid is not None}
+
+    def memory_parts(self) -> dict[str, float]:
+        """MiB of each process, and of a worker and a beat by themselves, as deployments run them."""
+        assert self._suite is not None
+        parts: dict[str, float] = {}
+        for name, pid in self.pids(self._suite.run_info()["processes"]).items():
+            process = psutil.Process(pid)
+            parts[name] = sum(mib(one) for one in (process, *process.children(recursive=True)))
+        return parts | {f"{role} alone": self._alone(role) for role in ("worker", "beat")}
+
+    def _alone(self, role: str) -> float:
+        """What a process that is only a worker or only a beat takes, beside the one that is both."""
+        (both,) = self.pids([_WORKER]).values()
+        like = psutil.Process(both)
+        with (self.folder / f"{role}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*like.cmdline(), "--only", role],
+                env=like.environ() | {"METRICS_LISTEN": ""},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 see there
+            )
+        try:
+            return _at_rest(psutil.Process(process.pid))
+        finally:
+            process.terminate()
+            process.wait(40)
 
     def fill(self, count: int) -> None:
         with self.client() as client:
@@ -114,3 +150,14 @@ class FastCms(System):
         collection = INDEXED if kind.startswith("indexed") else PLAIN
         query = _LIST | ({"skip_total": "true"} if kind.endswith("uncounted") else {})
         return [Request("GET", f"/api/v1/collections/{collection}/records?{urlencode(query)}")]
+
+
+def _at_rest(process: psutil.Process) -> float:
+    """The MiB of a process once it has started and does next to nothing. Ends the bench where that does not come."""
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        before = process.cpu_times().user
+        time.sleep(2.0)
+        if before > 0.3 and process.cpu_times().user - before < 0.1:
+            return mib(process)
+    raise SystemExit("FastCMS: a worker or beat by itself does not come to rest")

@@ -82,14 +82,11 @@ class System(ABC):
 
     def memory_mib(self) -> float:
         """Of all its processes; what they share is counted once where the system tells (PSS), else each time (RSS)."""
-        total = 0
-        for process in self.processes():
-            try:
-                memory = process.memory_full_info()
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-            total += getattr(memory, "pss", 0) or memory.rss
-        return total / 2**20
+        return sum(mib(process) for process in self.processes())
+
+    def memory_parts(self) -> dict[str, float]:
+        """The same by process, where a system is several."""
+        return {}
 
     def _spawn(self, command: list[str], environment: Mapping[str, str], *, folder: Path) -> None:
         with (self.folder / "log").open("wb") as log:
@@ -146,6 +143,15 @@ class System(ABC):
             ]
             subprocess.run([*pip, f"{package}=={self.version}"], check=True)
         return found
+
+
+def mib(process: psutil.Process) -> float:
+    """The memory of one process in MiB, as in `System.memory_mib`; 0 where it is gone."""
+    try:
+        memory = process.memory_full_info()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0.0
+    return float(getattr(memory, "pss", 0) or memory.rss) / 2**20
 
 
 def checked(answer: httpx.Response) -> httpx.Response:

@@ -105,3 +105,8 @@ def test_without_wrk_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SystemExit, match="apt install wrk"):
         find_wrk()
+
+
+def test_the_memory_of_each_process_is_a_row():
+    lines = report.memory({"gateway": 61.4, "worker alone": 1052.0}).splitlines()
+    assert lines[2:] == ["| gateway                        |    61 |", "| worker alone                   | 1,052 |"]
