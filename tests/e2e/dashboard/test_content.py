@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -340,6 +343,54 @@ def test_records_go_out_and_come_in_as_files(
     dialog.get_by_label("File").set_input_files(tmp_path / "more.csv")
     dialog.get_by_role("button", name="Import").click()
     expect(dialog.get_by_role("status")).to_contain_text("1 added, 0 refused")
+
+
+def test_an_import_tells_how_far_it_is(page: Page, new_collection: NewCollection, tmp_path: Path):
+    new_collection("stars", [TITLE])
+    open_screen(page, "collections/stars/records", "stars")
+    page.get_by_role("button", name="Import").click()
+    dialog = page.get_by_role("dialog")
+    (tmp_path / "stars.csv").write_text("title\nVega\n")
+    dialog.get_by_label("File").set_input_files(tmp_path / "stars.csv")
+    start = dialog.get_by_role("button", name="Import")
+    with slow_import() as (address, go_on):
+        page.route("**/import*", lambda route: route.continue_(url=address))
+        start.click()
+        expect(dialog.get_by_text("900 lines so far: 890 added, 10 refused.")).to_be_visible()
+        expect(start).to_be_disabled()
+        go_on.set()
+        expect(dialog.get_by_role("status")).to_contain_text("1,000 added, 12 refused.")
+    answers = [{"body": '{"line": 900, "crea'}, {"status": 413, "body": json.dumps({"detail": "Too much."})}]
+    page.unroute("**/import*")
+    page.route("**/import*", lambda route: route.fulfill(**answers.pop(0)))
+    for told in ("The connection was lost on the way.", "Too much."):
+        start.click()
+        expect(dialog.get_by_role("alert")).to_contain_text(told)
+
+
+@contextmanager
+def slow_import() -> Iterator[tuple[str, Event]]:
+    """A server that stands for one that has much to take in: its address, and what lets it come to an end."""
+    go_on = Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", "application/x-ndjson")
+            self.end_headers()
+            self.wfile.write(b'{"line": 900, "created": 890, "failed": 10}\n')
+            self.wfile.flush()
+            go_on.wait(15)
+            self.wfile.write(b'{"created": 1000, "failed": 12, "errors": []}\n')
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the test says what matters."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", go_on
+        server.shutdown()
 
 
 HOSTILE = '<img src=x onerror="window.hacked = true"><script>window.hacked = true</script>'

@@ -1,6 +1,6 @@
 // Calls of the public API, with the token of whoever is signed in or acted as.
 import { useCallback, useEffect, useRef, useState } from "../html.js";
-import { address, content, send } from "./http.js";
+import { address, content, Problem, send } from "./http.js";
 import { currentToken, leave, ownToken, refresh, stopActing } from "./session.js";
 
 const API = "/api/v1";
@@ -57,21 +57,32 @@ export function useLoad(load, deps) {
   return { ...state, reload };
 }
 
-/** Sends a file with progress from 0 to 1 told to `onProgress`, and returns the answer. Throws Problem. */
+/**
+ * Sends a file and returns what became of it, the last line of the answer. Tells `onProgress` {sent, line, created,
+ * failed}: how much of the file is sent, from 0 to 1, and how far the server is with it once it says so. Throws Problem.
+ */
 export async function upload(path, file, type, onProgress) {
+  // Renews the token where it has to be: a file is not sent twice.
   await respond("GET", "/auth/me");
-  const { Problem } = await import("./http.js");
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", API + path);
+    let progress = { sent: 0 };
+    const tell = (changes) => onProgress((progress = { ...progress, ...changes }));
+    const told = () => JSON.parse(request.responseText.trimEnd().split("\n").at(-1));
+    const lost = () => reject(new Problem(0, { detail: "The connection was lost on the way. What was taken in before stays." }));
+    request.open("POST", address(API + path, { progress: true }));
     request.setRequestHeader("authorization", `Bearer ${currentToken()}`);
     request.setRequestHeader("content-type", type);
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.onerror = () => reject(new Problem(0, { detail: "The connection was lost on the way." }));
+    request.upload.onprogress = (event) => event.lengthComputable && tell({ sent: event.loaded / event.total });
+    request.onprogress = () => request.status < 300 && request.responseText.endsWith("\n") && tell(told());
+    request.onerror = lost;
     request.onload = () => {
-      const body = JSON.parse(request.responseText || "null");
-      if (request.status < 300) resolve(body);
-      else reject(new Problem(request.status, body, null));
+      try {
+        if (request.status < 300) resolve(told());
+        else reject(new Problem(request.status, told()));
+      } catch {
+        lost();
+      }
     };
     request.send(file);
   });

@@ -22,22 +22,22 @@ export function ExportButton({ collection, filter }) {
 
 export function ImportDialog({ collection, onClose, onDone }) {
   const [file, setFile] = useState(null);
-  const [sent, setSent] = useState(null);
+  const [progress, setProgress] = useState(null);
   const [result, setResult] = useState(null);
   const [problem, setProblem] = useState(null);
   const start = async (event) => {
     event.preventDefault();
     setProblem(null);
     setResult(null);
-    setSent(0);
+    setProgress({ sent: 0 });
     try {
       const type = TYPES[file.name.split(".").pop().toLowerCase()] ?? "application/x-ndjson";
-      setResult(await upload(`/collections/${collection.name}/records/import`, file, type, setSent));
+      setResult(await upload(`/collections/${collection.name}/records/import`, file, type, setProgress));
       onDone();
     } catch (error) {
       setProblem(error);
     }
-    setSent(null);
+    setProgress(null);
   };
   return html`<${Dialog} title=${`Import into ${collection.name}`} onClose=${onClose}>
     <form onSubmit=${start}>
@@ -45,15 +45,23 @@ export function ImportDialog({ collection, onClose, onDone }) {
         <input type="file" required accept=".ndjson,.jsonl,.csv" onChange=${(event) => setFile(event.target.files[0])} />
         <small>NDJSON, one record to a line, or CSV with a header. Records are added; none is changed or deleted.</small>
       </label>
-      ${sent !== null && html`<label class="field"><span>${sent < 1 ? "Sending" : "Sent; the server is at work"}</span><progress max="1" value=${sent < 1 ? sent : undefined} /></label>`}
+      ${progress && html`<${ImportProgress} ...${progress} />`}
       ${problem && html`<div class="problem" role="alert">${problem.message}</div>`}
       <div role="status">${result && html`<${ImportResult} result=${result} />`}</div>
       <footer>
         <button type="button" onClick=${onClose}>${result ? "Close" : "Cancel"}</button>
-        <button class="primary" disabled=${!file || sent !== null}>Import</button>
+        <button class="primary" disabled=${!file || progress}>Import</button>
       </footer>
     </form>
   </${Dialog}>`;
+}
+
+/** How much of the file is sent, and how far the server is with what has come. */
+function ImportProgress({ sent, line, created, failed }) {
+  const done = line === undefined ? "" : ` ${showNumber(line)} lines so far: ${showNumber(created)} added, ${showNumber(failed)} refused.`;
+  return html`<label class="field"><span>${sent < 1 ? `Sending, ${Math.floor(sent * 100)} %.` : "Sent; the server is at work."}${done}</span>
+    <progress max="1" value=${sent < 1 ? sent : undefined} />
+  </label>`;
 }
 
 function ImportResult({ result }) {
