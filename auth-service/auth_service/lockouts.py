@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
@@ -23,6 +24,8 @@ from fastcms_common import redis_keys
 from fastcms_common.errors import Denied, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import redis_errors
+
+T = TypeVar("T")
 
 # Milliseconds after which a guess whose process died counts as a failure.
 _LEASE_MS = 15_000
@@ -138,6 +141,8 @@ class Lockouts:
         self._fail = redis.register_script(_FAIL)
         self._look = redis.register_script(_LOOK)
         self._gates: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        # The event loop does not keep a task alive by itself.
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
     async def attempt(self, realm: str, email_key: str) -> AsyncIterator[Attempt]:
@@ -156,12 +161,26 @@ class Lockouts:
             try:
                 yield attempt
             except asyncio.CancelledError:
-                # Whoever hangs up to escape the count is counted: the lease runs out as a failure.
+                # This process ends before the verdict: the lease runs out as a failure.
                 raise
             except BaseException:
                 await self._give_back(key, attempt)
                 raise
             await self._give_back(key, attempt)
+
+    async def to_the_end(self, guess: Coroutine[Any, Any, T]) -> T:
+        """What `guess` gives, which goes on to its verdict even if whoever has made it hangs up: nobody escapes the
+        count by that, and a right password that nobody waited for is no failure."""
+        task = asyncio.create_task(guess)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            # Where nobody waits any more nobody else asks for it.
+            task.exception()
 
     async def state(self, realm: str, email_key: str) -> LockState:
         """Failures and lock of the account."""

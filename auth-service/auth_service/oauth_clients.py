@@ -177,7 +177,7 @@ class OAuthClients:
             if isinstance(told, dict) and told.get("sub") == claims["sub"]:
                 claims = claims | {name: told[name] for name in ("email", "email_verified") if name in told}
         email = claims.get("email")
-        # At Microsoft any tenant's admin writes what stands in `email`. That the domain is theirs is a claim of its own:
+        # At Microsoft any tenant's admin writes what stands in `email`; another claim says if the domain is theirs:
         # https://learn.microsoft.com/entra/identity-platform/optional-claims-reference
         vouches = "xms_edov" if provider.kind == "microsoft" else "email_verified"
         verified = claims.get(vouches) in (True, "true", "1")

@@ -71,16 +71,8 @@ class SignIn:
         # Built-in users have no other way in: switching passwords off must not shut the last admin out.
         if not realm.built_in and not realm.settings(self._settings.current).password_auth_enabled:
             raise Denied("Signing in with a password is switched off here.", reason="PASSWORD_AUTH_DISABLED")
-        email_key = await self._email_key(realm, name)
         try:
-            async with self._lockouts.attempt(realm.id, email_key) as attempt:
-                identity = await self._store.identity_by_email(realm.id, email_key)
-                matches = await self._passwords.verify(identity.password_hash if identity else None, password)
-                if identity is None or not matches or not may_sign_in(identity):
-                    await self._refuse(attempt, realm.id, identity.email if identity else name, identity)
-                    raise wrong_credentials()
-                await self._ask_second_factor(attempt, identity, mfa_code)
-                await attempt.succeeded()
+            identity = await self._lockouts.to_the_end(self._prove(realm, name, password, mfa_code))
         except Denied as refusal:
             if refusal.reason == "ACCOUNT_LOCKED":
                 await self._note_failure(realm.id, name, "locked")
@@ -93,6 +85,21 @@ class SignIn:
 
         Raises Denied (ACCOUNT_LOCKED), Invalid naming `field` (INVALID_CREDENTIALS).
         """
+        await self._lockouts.to_the_end(self._confirm(identity, password, field))
+
+    async def _prove(self, realm: Realm, name: str, password: str, mfa_code: str | None) -> Identity:
+        email_key = await self._email_key(realm, name)
+        async with self._lockouts.attempt(realm.id, email_key) as attempt:
+            identity = await self._store.identity_by_email(realm.id, email_key)
+            matches = await self._passwords.verify(identity.password_hash if identity else None, password)
+            if identity is None or not matches or not may_sign_in(identity):
+                await self._refuse(attempt, realm.id, identity.email if identity else name, identity)
+                raise wrong_credentials()
+            await self._ask_second_factor(attempt, identity, mfa_code)
+            await attempt.succeeded()
+        return identity
+
+    async def _confirm(self, identity: Identity, password: str, field: str) -> None:
         async with self._lockouts.attempt(identity.realm, identity.email_key) as attempt:
             if not await self._passwords.verify(identity.password_hash, password):
                 await self._refuse(attempt, identity.realm, identity.email, identity)

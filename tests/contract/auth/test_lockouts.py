@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from fastcms.auth.v1 import identities_pb2
+from fastcms.auth.v1 import auth_pb2, identities_pb2
 from fastcms_common.errors import Denied, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer, auth_server
@@ -62,6 +64,33 @@ async def test_a_lock_ends_by_itself_and_the_count_begins_anew(tmp_path: Path, r
             except Unauthenticated:
                 break
         assert (await server.login()).access_token
+
+
+@pytest.mark.parametrize(("password", "failures"), [(PASSWORD, 0), ("wrong", 1)])
+async def test_who_hangs_up_is_counted_for_what_they_guessed(
+    tmp_path: Path, redis_url: str, password: str, failures: int
+):
+    async with auth_server(tmp_path, redis_url, password_threads=1, password_queue=100) as server:
+        root = await server.register()
+        key = f"lockout:users:{hashlib.sha256(EMAIL.encode()).hexdigest()}"
+        # Others are before them in the queue for the one thread.
+        others = [asyncio.create_task(server.login(f"{n}@example.com", "wrong")) for n in range(20)]
+        guess = asyncio.create_task(server.login(password=password))
+        async with asyncio.timeout(10):
+            while not any(name.startswith(b"guess:") for name in await server.redis.hkeys(key)):
+                await asyncio.sleep(0.001)
+        guess.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await guess
+        # Long before the fifteen seconds after which a guess without a verdict is a failure.
+        async with asyncio.timeout(5):
+            while any(name.startswith(b"guess:") for name in await server.redis.hkeys(key)):
+                await asyncio.sleep(0.01)
+        assert int(await server.redis.hget(key, "failed") or 0) == failures
+        assert len(await server.audit("login_failed")) >= failures
+        await asyncio.gather(*others, return_exceptions=True)
+        sessions = await server.call(server.auth.ListSessions, auth_pb2.ListSessionsRequest(), root.access_token)
+        assert len(sessions.sessions) == 1, "nobody is signed in who has gone"
 
 
 async def test_nothing_locks_where_locking_is_off(tmp_path: Path, redis_url: str):
