@@ -137,7 +137,7 @@ class ServiceChannel:
 def open_channel(
     target: str, service_token: ServiceToken | None = None, *, multiplex: bool = True, tls: Tls | None = None
 ) -> grpc.aio.Channel:
-    """A channel to `target` (host:port) for generated stubs. `service_token` gives this service's own token.
+    """A channel to `target` (`settings.ADDRESSES`) for generated stubs. `service_token` gives this service's own token.
 
     Calls without a deadline of their own end when the current call does. Streams have none: they end when they end.
     `multiplex` is the setting RPC_MULTIPLEX. With `tls` both sides show a certificate; without it nothing is encrypted.
@@ -146,7 +146,9 @@ def open_channel(
 
 
 def open_raw_channel(target: str, *, multiplex: bool = True, tls: Tls | None = None) -> grpc.aio.Channel:
-    """A channel to `target` (host:port) without manners: gRPC's own calls and errors, metadata by the caller.
+    """A channel to `target` (`settings.ADDRESSES`) without manners: gRPC's own calls and errors, metadata by who calls.
+
+    Calls are spread over all addresses that it stands for.
 
     With `multiplex` its unary calls share a stream, which changes nothing but their cost.
     """
@@ -168,7 +170,7 @@ def _open(target: str, multiplex: bool, tls: Tls | None) -> grpc.aio.Channel:
         chain, key, authorities = certificate
         credentials = grpc.ssl_channel_credentials(authorities, key, chain)
         options = [*OPTIONS, ("grpc.ssl_target_name_override", host)]
-        return grpc.aio.secure_channel(target, credentials, options=options)
+        return grpc.aio.secure_channel(_grpc_target(target), credentials, options=options)
 
     if not multiplex:
         return RenewedChannel(tls, open_with)
@@ -181,4 +183,11 @@ def _open(target: str, multiplex: bool, tls: Tls | None) -> grpc.aio.Channel:
 
 
 def _open_plaintext(target: str) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(target, options=OPTIONS)
+    return grpc.aio.insecure_channel(_grpc_target(target), options=OPTIONS)
+
+
+def _grpc_target(target: str) -> str:
+    """As gRPC writes it: several addresses have their kind before them."""
+    if "," not in target:
+        return target
+    return f"{'ipv6' if target.startswith('[') else 'ipv4'}:{target}"

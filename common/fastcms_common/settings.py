@@ -11,6 +11,9 @@ from typing import Literal, NoReturn, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+_V4, _V6 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}:[0-9]{1,5}", r"\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}"
+# Of a service: a name that stands for all replicas, or IP addresses of one kind separated by commas.
+ADDRESSES = rf"^(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{{1,5}}|{_V4}(?:,{_V4})+|{_V6}(?:,{_V6})+)$"
 ADDRESS = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"
 
 
@@ -51,7 +54,8 @@ def _content(variable: str, path: str) -> str:
 
 
 class ProcessSettings(BaseSettings):
-    """What any process of the suite is told, by the run command or a deployment. Addresses are `host:port`.
+    """What any process of the suite is told, by the run command or a deployment. Addresses are `host:port`; a service
+    may have several, by a name that stands for them or written down with commas between.
 
     Each name may have `_FILE` at its end, and then names a file that holds the value.
     """
@@ -63,10 +67,10 @@ class ProcessSettings(BaseSettings):
     data_dir: Path = Path(".data")
     redis_url: str = "redis://127.0.0.1:6379/0"
     storage_url: str = Field("sqlite:///.data/fastcms.db", pattern=r"^(sqlite|mongodb|mongodb\+srv)://")
-    auth_service: str = Field("127.0.0.1:8001", pattern=ADDRESS)
-    collections_service: str = Field("127.0.0.1:8002", pattern=ADDRESS)
-    admin_service: str = Field("127.0.0.1:8003", pattern=ADDRESS)
-    scheduler_service: str = Field("127.0.0.1:8004", pattern=ADDRESS)
+    auth_service: str = Field("127.0.0.1:8001", pattern=ADDRESSES)
+    collections_service: str = Field("127.0.0.1:8002", pattern=ADDRESSES)
+    admin_service: str = Field("127.0.0.1:8003", pattern=ADDRESSES)
+    scheduler_service: str = Field("127.0.0.1:8004", pattern=ADDRESSES)
     # The key that services prove themselves with to auth-service; 32 bytes in base64url.
     service_key_file: Path | None = None
     # Mutual TLS with the other services (PEM): this process's certificate chain, its key, and the authorities whose

@@ -124,6 +124,9 @@ def tls_of(settings: ProcessSettings) -> Tls | None:
         return None
     if chain is None or key is None or authorities is None:
         stop("TLS_CERT_FILE, TLS_KEY_FILE, TLS_CA_FILE: are needed together")
+    services = (settings.auth_service, settings.collections_service, settings.admin_service, settings.scheduler_service)
+    if any("," in service for service in services):
+        stop("TLS_CERT_FILE: services are known by their names, not by several addresses")
     try:
         return Tls(chain, key, authorities)
     except (OSError, ValueError) as error:

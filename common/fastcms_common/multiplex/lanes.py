@@ -34,7 +34,8 @@ Version = Callable[[], object]
 
 
 class Lanes:
-    """The streams to the addresses of `target` (host:port). `elsewhere` takes the calls that no stream has sent.
+    """The streams to the addresses of `target` (host:port, or several with commas between). `elsewhere` takes the calls
+    that no stream has sent.
 
     Where `version` gives another object than before, new streams take the place of all there are.
     """
@@ -83,17 +84,16 @@ class Lanes:
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
     async def _follow_addresses(self) -> None:
-        host, _, port = self._target.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
+        places = [_place(one) for one in self._target.split(",")]
         opened_with = None
         while True:
-            addresses = await _resolved(host, int(port))
+            addresses = set[str]().union(*[await _resolved(host, port) for host, port in places])
             if self._version is not None and (version := self._version()) is not opened_with:
                 self._retire(set(self._lanes))
                 opened_with = version
             if addresses:
                 self._adopt(addresses)
-                if self._version is None and _is_literal(host):
+                if self._version is None and all(_is_literal(host) for host, _ in places):
                     return
             await asyncio.sleep(RESOLVE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
 
@@ -166,6 +166,12 @@ class _Lane:
             self._streams.remove(stream)
             stream.leave()
         return _PAUSE
+
+
+def _place(target: str) -> tuple[str, int]:
+    """Host, without brackets, and port."""
+    host, _, port = target.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 async def _resolved(host: str, port: int) -> set[str]:

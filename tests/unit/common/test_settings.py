@@ -101,3 +101,20 @@ def test_a_setting_that_is_itself_a_file_is_not_read(tmp_path: Path, monkeypatch
     monkeypatch.setenv("KEY_FILE", str(tmp_path / "absent"))
 
     assert load(Settings).key_file == tmp_path / "absent"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["auth-service:8000", "[::1]:8000", "10.0.0.1:8000,10.0.0.2:8001", "[::1]:1,[::2]:2,[fe80::1]:3"],
+)
+def test_a_service_may_have_several_addresses(value: str, monkeypatch) -> None:
+    monkeypatch.setenv("AUTH_SERVICE", value)
+    assert ProcessSettings().auth_service == value
+
+
+@pytest.mark.parametrize("value", ["one:1,two:2", "10.0.0.1:1,[::1]:2", "10.0.0.1:1,", "10.0.0.1:1, 10.0.0.2:2"])
+def test_several_addresses_are_of_one_kind(value: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("AUTH_SERVICE", value)
+    with pytest.raises(SystemExit):
+        load(ProcessSettings)
+    assert capsys.readouterr().err.startswith("fastcms: AUTH_SERVICE: ")
