@@ -14,8 +14,8 @@ from functools import cached_property
 
 from redis.asyncio import Redis
 
-from collections_service.models import RULES, Collection, FieldDefinition, RuleName
-from collections_service.rules.bound import Bound
+from collections_service.models import EMAIL, RULES, Collection, FieldDefinition, RuleName
+from collections_service.rules.bound import Bound, Fixed, Operand, Stored, operands
 from collections_service.rules.errors import ExpressionError
 from collections_service.rules.parser import parse
 from collections_service.rules.types import Scope, check
@@ -25,12 +25,36 @@ from fastcms_common import redis_keys
 from fastcms_common.errors import NotFound
 from fastcms_common.logs import get_logger
 from fastcms_common.redis_connection import DOWN, redis_errors
+from fastcms_common.storage import Query
+
+# Filters that are kept checked, of at most so many characters; applications ask the same ones again and again.
+_FILTERS = 1_000
+_FILTER_LENGTH = 1_000
 
 # Seconds without a sign of life of the channel after which it counts as lost.
 SILENCE = 1.0
 _PING_EVERY = 0.25
 
 log = get_logger(__name__)
+
+
+class Filter:
+    """A caller's filter, checked. `query` is what it compiles to, once it is known, where that is the same for all."""
+
+    __slots__ = ("bound", "query", "same_for_all")
+
+    def __init__(self, bound: Bound) -> None:
+        self.bound = bound
+        self.same_for_all = all(map(_same_for_all, operands(bound)))
+        self.query: Query | None = None
+
+
+def _same_for_all(operand: Operand) -> bool:
+    """Whether it means the same whoever asks: what leads to other records depends on which of them they may view, and
+    an e-mail address on whether it is theirs."""
+    if isinstance(operand, Stored):
+        return not operand.hops and not operand.other and operand.field is not EMAIL
+    return isinstance(operand, Fixed)
 
 
 class Snapshot:
@@ -41,6 +65,7 @@ class Snapshot:
         self._by_name = {collection.name: collection for collection in self._by_id.values()}
         self._validators = dict(validators)
         self._rules: dict[tuple[str, RuleName], Bound | None] = {}
+        self._filters: dict[tuple[str, str, bool], Filter] = {}
 
     def named(self, name: str) -> Collection | None:
         return self._by_name.get(name)
@@ -84,6 +109,19 @@ class Snapshot:
                 log.error("rule does not fit", collection=collection.name, rule=rule, error=error.message)
                 self._rules[key] = None
         return self._rules[key]
+
+    def filter(self, collection: Collection, text: str, *, sees_all: bool) -> Filter:
+        """A caller's filter. ExpressionError."""
+        key = (collection.id, text, sees_all)
+        found = self._filters.get(key)
+        if found is None:
+            scope = Scope(collection, self, None, sees_hidden=sees_all, other_collections=sees_all)
+            found = Filter(check(parse(text), scope))
+            if len(text) <= _FILTER_LENGTH:
+                if len(self._filters) >= _FILTERS:
+                    self._filters.clear()
+                self._filters[key] = found
+        return found
 
     def with_collection(self, collection: Collection) -> Snapshot:
         """The collections as they would be with this one in the place of that of the same id."""

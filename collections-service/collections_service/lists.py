@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from collections_service.answers import Answer, Rendering, Shown
@@ -11,8 +12,6 @@ from collections_service.policy import Session
 from collections_service.rules.combine import conjunction
 from collections_service.rules.compile import Compiler
 from collections_service.rules.errors import ExpressionError, invalid
-from collections_service.rules.parser import parse
-from collections_service.rules.types import Scope, check
 from collections_service.sorting import page_along
 from collections_service.store import CollectionStore
 from fastcms_common.errors import Invalid
@@ -48,7 +47,7 @@ class Lists:
             raise Invalid.field("page", "does not go with a cursor")
         where = await self.matching(collection, session, asked)
         offset = (asked.page - 1) * asked.per_page
-        docs, places = await self._page(collection, session, where, order, asked.per_page + 1, offset, after)
+        docs, place = await self._page(collection, session, where, order, asked.per_page + 1, offset, after)
         more, docs = len(docs) > asked.per_page, docs[: asked.per_page]
         total = None
         if not asked.skip_total and after is None:
@@ -62,7 +61,7 @@ class Lists:
                 "page": asked.page,
                 "per_page": asked.per_page,
                 "total_pages": None if total is None else -(-total // asked.per_page),
-                "next_cursor": cursor_of(places[len(docs) - 1], collection, order) if more else None,
+                "next_cursor": cursor_of(place(len(docs) - 1), collection, order) if more else None,
             }
         )
 
@@ -75,17 +74,19 @@ class Lists:
         limit: int,
         offset: int,
         after: After | None,
-    ) -> tuple[list[Document], list[After]]:
-        """The records of a page, and the place of each in the order."""
+    ) -> tuple[list[Document], Callable[[int], After]]:
+        """The records of a page, and what tells the place of each in the order, by its index."""
+        places: list[After] = []
         if where == NONE:
-            return [], []
+            return [], places.__getitem__
         if any(key.hops for key in order):
-            return await page_along(
+            docs, places = await page_along(
                 self._store, session, collection, where, order, limit=limit, offset=offset, after=after
             )
+            return docs, places.__getitem__
         sort: Sort = [(key.path, key.direction) for key in order]
         docs = await self._store.find(collection, where, sort=sort, limit=limit, offset=offset, after=after)
-        return docs, [position(doc, sort) for doc in docs]
+        return docs, lambda index: position(docs[index], sort)
 
     async def matching(self, collection: Collection, session: Session, asked: Listing) -> Query:
         """The records that the caller may list and that match the filter. Invalid, Denied."""
@@ -102,15 +103,13 @@ class Lists:
         """A caller's own filter, which sees no more than the caller does. Invalid."""
         if not text.strip():
             return ALL
-        scope = Scope(
-            collection,
-            session.snapshot,
-            None,
-            sees_hidden=session.sees_all,
-            other_collections=session.sees_all,
-        )
         try:
-            bound = check(parse(text), scope)
+            found = session.snapshot.filter(collection, text, sees_all=session.sees_all)
         except ExpressionError as error:
             raise invalid("filter", text, error, "FILTER_INVALID") from None
-        return await Compiler(session.request, masked=not session.sees_all).query(bound)
+        if found.query is not None:
+            return found.query
+        query = await Compiler(session.request, masked=not session.sees_all).query(found.bound)
+        if found.same_for_all:
+            found.query = query
+        return query

@@ -26,8 +26,9 @@ _Outcome: TypeAlias = "tuple[asyncio.Future[Any], Any, BaseException | None]"
 
 # How many writes share one transaction at most: keeps the wait of the first of them short.
 BATCH = 256
-# After this many virtual machine steps SQLite asks whether the time is up.
-STEPS_BETWEEN_CHECKS = 1_000
+# After this many virtual machine steps, some hundred microseconds where none calls Python, SQLite asks whether the time
+# is up. Each time it has to wait for the GIL.
+STEPS_BETWEEN_CHECKS = 10_000
 
 
 class Worker:

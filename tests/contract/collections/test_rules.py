@@ -349,6 +349,34 @@ async def test_hidden_fields_cannot_be_probed(server: CollectionsServer, typed: 
     assert await server.values("posts", "secret", "secret = 's'") == ["s"]
 
 
+async def test_a_filter_that_was_asked_before_is_judged_anew_for_others_and_after_a_change(
+    server: CollectionsServer,
+) -> None:
+    made = await server.open("posts", "title", {"name": "secret", "type": "text", "hidden": True})
+    await server.add("posts", title="t", secret="s")
+    user = await server.user()
+    for _ in range(2):
+        assert await server.values("posts", "title", "secret = 's'") == ["t"]
+        with pytest.raises(Invalid):
+            await server.list("posts", "secret = 's'", user)
+    title, secret = ({"id": field.id, "name": field.name, "type": "text"} for field in made.schema.fields)
+    await server.change(made.id, schema=[title, secret])
+    assert await server.values("posts", "title", "secret = 's'", user) == ["t"]
+    await server.change(made.id, schema=[title, secret | {"hidden": True}])
+    with pytest.raises(Invalid):
+        await server.list("posts", "secret = 's'", user)
+
+
+async def test_a_filter_about_its_caller_is_worked_out_for_each(server: CollectionsServer) -> None:
+    await server.open("posts", "title")
+    ids = ["0" * 31 + "1", "0" * 31 + "2"]
+    first, second = [await server.user(id) for id in ids]
+    await server.add("posts", title=ids[0])
+    for _ in range(2):
+        assert await server.values("posts", "title", "title = @request.auth.id", first) == [ids[0]]
+        assert await server.values("posts", "title", "title = @request.auth.id", second) == []
+
+
 async def _message_of(server: CollectionsServer, filter: str, bearer: str) -> str:
     with pytest.raises(Invalid) as refused:
         await server.list("posts", filter, bearer)
