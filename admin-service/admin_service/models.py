@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fastcms.admin.v1.admin_pb2 import ManagedUser
 from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms.admin.v1.ip_rules_pb2 import IpRule
 from fastcms.admin.v1.users_pb2 import UserSummary
@@ -75,24 +74,6 @@ def event_of(row: Mapping[str, Any]) -> AuditEvent:
         if (value := row.get(name)) is not None:
             setattr(event, name, value)
     return event
-
-
-def managed_user(identity: Identity) -> ManagedUser:
-    """An account as auth-service knows it, as admins see it."""
-    return ManagedUser(
-        id=identity.id,
-        email=identity.email,
-        name=identity.name if identity.HasField("name") else None,
-        role=identity.role,
-        superadmin=identity.superadmin,
-        verified=identity.verified,
-        disabled=identity.disabled,
-        collection=identity.collection,
-        created=identity.created,
-        last_login=identity.last_login if identity.HasField("last_login") else None,
-        failed_login_attempts=identity.failed_login_attempts,
-        locked_until=identity.locked_until if identity.HasField("locked_until") else None,
-    )
 
 
 def user_summary(identity: Identity) -> UserSummary:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from admin_service import models
 from admin_service.impersonations import Impersonations
 from fastcms.admin.v1 import admin_pb2, admin_pb2_grpc
 from fastcms.auth.v1 import identities_pb2
@@ -56,16 +55,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.EndImpersonationResponse:
         return admin_pb2.EndImpersonationResponse(ended=await self._impersonations.end())
 
-    async def GetLockStatus(self, request: admin_pb2.GetLockStatusRequest, _: Context) -> admin_pb2.LockStatus:
-        status = await self._identities.GetLockStatus(identities_pb2.GetLockStatusRequest(id=request.user_id))
-        return admin_pb2.LockStatus(
-            user_id=status.user_id,
-            is_locked=status.is_locked,
-            failed_login_attempts=status.failed_login_attempts,
-            locked_until=status.locked_until if status.HasField("locked_until") else None,
-            remaining_seconds=status.remaining_seconds,
-        )
+    async def GetLockStatus(self, request: admin_pb2.GetLockStatusRequest, _: Context) -> identities_pb2.LockStatus:
+        return await self._identities.GetLockStatus(identities_pb2.GetLockStatusRequest(id=request.user_id))
 
-    async def UnlockUser(self, request: admin_pb2.UnlockUserRequest, _: Context) -> admin_pb2.ManagedUser:
-        identity = await self._identities.UnlockIdentity(identities_pb2.UnlockIdentityRequest(id=request.user_id))
-        return models.managed_user(identity)
+    async def UnlockUser(self, request: admin_pb2.UnlockUserRequest, _: Context) -> identities_pb2.Identity:
+        return await self._identities.UnlockIdentity(identities_pb2.UnlockIdentityRequest(id=request.user_id))

@@ -8,9 +8,8 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from admin_service.audit_trail import AuditTrail
-from admin_service.models import managed_user, user_summary
+from admin_service.models import user_summary
 from fastcms.admin.v1 import users_pb2, users_pb2_grpc
-from fastcms.admin.v1.admin_pb2 import ManagedUser
 from fastcms.auth.v1 import credentials_pb2, identities_pb2
 from fastcms_common.context import BUILT_IN_REALM
 
@@ -51,8 +50,8 @@ class UsersServicer(users_pb2_grpc.UsersServiceServicer):
             total_pages=found.total_pages,
         )
 
-    async def CreateUser(self, request: users_pb2.CreateUserRequest, _: Context) -> ManagedUser:
-        identity = await self._identities.CreateIdentity(
+    async def CreateUser(self, request: users_pb2.CreateUserRequest, _: Context) -> identities_pb2.Identity:
+        return await self._identities.CreateIdentity(
             identities_pb2.CreateIdentityRequest(
                 email=request.email,
                 password=request.password,
@@ -64,30 +63,28 @@ class UsersServicer(users_pb2_grpc.UsersServiceServicer):
                 data=request.data,
             )
         )
-        return managed_user(identity)
 
-    async def GetUser(self, request: users_pb2.GetUserRequest, _: Context) -> ManagedUser:
-        return managed_user(await self._identities.GetIdentity(identities_pb2.GetIdentityRequest(id=request.user_id)))
+    async def GetUser(self, request: users_pb2.GetUserRequest, _: Context) -> identities_pb2.Identity:
+        return await self._identities.GetIdentity(identities_pb2.GetIdentityRequest(id=request.user_id))
 
-    async def UpdateUser(self, request: users_pb2.UpdateUserRequest, _: Context) -> ManagedUser:
+    async def UpdateUser(self, request: users_pb2.UpdateUserRequest, _: Context) -> identities_pb2.Identity:
         names = list(request.update_mask.paths)
         values: dict[str, Any] = {field.name: value for field, value in request.ListFields() if field.name in names}
-        identity = await self._identities.UpdateIdentity(
+        return await self._identities.UpdateIdentity(
             identities_pb2.UpdateIdentityRequest(id=request.user_id, update_mask=FieldMask(paths=names), **values)
         )
-        return managed_user(identity)
 
     async def DeleteUser(self, request: users_pb2.DeleteUserRequest, _: Context) -> Empty:
         await self._identities.DeleteIdentity(identities_pb2.DeleteIdentityRequest(id=request.user_id))
         return Empty()
 
-    async def DisableUser(self, request: users_pb2.DisableUserRequest, _: Context) -> ManagedUser:
+    async def DisableUser(self, request: users_pb2.DisableUserRequest, _: Context) -> identities_pb2.Identity:
         message = identities_pb2.DisableIdentityRequest(id=request.user_id)
-        return managed_user(await self._identities.DisableIdentity(message))
+        return await self._identities.DisableIdentity(message)
 
-    async def EnableUser(self, request: users_pb2.EnableUserRequest, _: Context) -> ManagedUser:
+    async def EnableUser(self, request: users_pb2.EnableUserRequest, _: Context) -> identities_pb2.Identity:
         message = identities_pb2.EnableIdentityRequest(id=request.user_id)
-        return managed_user(await self._identities.EnableIdentity(message))
+        return await self._identities.EnableIdentity(message)
 
     async def ListUserSessions(
         self, request: users_pb2.ListUserSessionsRequest, _: Context

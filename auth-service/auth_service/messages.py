@@ -33,11 +33,9 @@ def identity(account: Account) -> identities_pb2.Identity:
         disabled=one.disabled,
         collection=account.collection,
         created=timestamp(one.created),
-        updated=timestamp(one.updated),
         last_login=timestamp(one.last_login) if one.last_login else None,
         failed_login_attempts=lock.failed,
         locked_until=timestamp(lock.locked_until) if lock.locked_until else None,
-        mfa_enabled=one.mfa_enabled,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from fastcms.admin.v1 import users_pb2
-from fastcms.admin.v1.admin_pb2 import ManagedUser
+from fastcms.auth.v1.identities_pb2 import Identity
 from fastcms_common.errors import Conflict, Denied, DomainError, Invalid, NotFound, Unauthenticated
 from tests.contract.admin.conftest import People
 from tests.contract.admin.server import USER_EMAIL, USER_PASSWORD, AdminServer
@@ -24,7 +24,7 @@ async def listed(server: AdminServer, bearer: str, **filters: Any) -> users_pb2.
     return await server.call(server.users.ListUsers, users_pb2.ListUsersRequest(**filters), bearer)
 
 
-async def update(server: AdminServer, bearer: str, user_id: str, **values: Any) -> ManagedUser:
+async def update(server: AdminServer, bearer: str, user_id: str, **values: Any) -> Identity:
     request = users_pb2.UpdateUserRequest(user_id=user_id, update_mask=FieldMask(paths=list(values)), **values)
     return await server.call(server.users.UpdateUser, request, bearer)
 
@@ -34,7 +34,7 @@ async def do(server: AdminServer, what: str, bearer: str, user_id: str) -> Any:
     return await server.call(getattr(server.users, what), request, bearer)
 
 
-async def create(server: AdminServer, bearer: str, email: str, **more: Any) -> ManagedUser:
+async def create(server: AdminServer, bearer: str, email: str, **more: Any) -> Identity:
     request = users_pb2.CreateUserRequest(email=email, password=USER_PASSWORD, **more)
     return await server.call(server.users.CreateUser, request, bearer)
 

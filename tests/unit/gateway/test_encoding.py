@@ -6,8 +6,9 @@ import orjson
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fastcms.admin.v1.admin_pb2 import LockStatus, StartImpersonationResponse
+from fastcms.admin.v1.admin_pb2 import StartImpersonationResponse
 from fastcms.auth.v1.auth_pb2 import ListSessionsResponse, LoginAnswer
+from fastcms.auth.v1.identities_pb2 import LockStatus
 from gateway import timestamps
 from gateway.encoding import compile_encoder
 from tests.contract.gateway import made_up

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from fastcms.auth.v1 import identities_pb2 as fastcms_dot_auth_dot_v1_dot_identities__pb2
 from fastcms.common.v1 import options_pb2 as fastcms_dot_common_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/admin.proto\x12\x10\x66\x61stcms.admin.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x01\n\x16ImpersonateUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x86\x01\n\x17ImpersonateUserResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x1c\n\x14impersonated_user_id\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x87\x01\n\x19StartImpersonationRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x7f\n\x1aStartImpersonationResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x39\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"\x19\n\x17\x45ndImpersonationRequest\")\n\x18\x45ndImpersonationResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"\'\n\x14GetLockStatusRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\xb2\x01\n\nLockStatus\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tis_locked\x18\x02 \x01(\x08\x12\x1d\n\x15\x66\x61iled_login_attempts\x18\x03 \x01(\x05\x12\x35\n\x0clocked_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x19\n\x11remaining_seconds\x18\x05 \x01(\x05\x42\x0f\n\r_locked_until\"$\n\x11UnlockUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\xf6\x02\n\x0bManagedUser\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nsuperadmin\x18\x05 \x01(\x08\x12\x10\n\x08verified\x18\x06 \x01(\x08\x12\x10\n\x08\x64isabled\x18\x07 \x01(\x08\x12\x12\n\ncollection\x18\x08 \x01(\t\x12+\n\x07\x63reated\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nlast_login\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x1d\n\x15\x66\x61iled_login_attempts\x18\x0b \x01(\x05\x12\x35\n\x0clocked_until\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x07\n\x05_nameB\r\n\x0b_last_loginB\x0f\n\r_locked_until2\xfc\x06\n\x0c\x41\x64minService\x12\xf9\x01\n\x0fImpersonateUser\x12(.fastcms.admin.v1.ImpersonateUserRequest\x1a).fastcms.admin.v1.ImpersonateUserResponse\"\x90\x01\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18RB\x12SELF_IMPERSONATIONB\rRANK_TOO_HIGHB\x0e\x41\x44MIN_REQUIREDB\x1d\x46ORBIDDEN_WHILE_IMPERSONATING\x82\xd3\xe4\x93\x02.\")/api/v1/admin/users/{user_id}/impersonate:\x01*\x12\xa8\x01\n\x12StartImpersonation\x12+.fastcms.admin.v1.StartImpersonationRequest\x1a,.fastcms.admin.v1.StartImpersonationResponse\"7\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02+\"&/api/admin/users/{user_id}/impersonate:\x01*\x12\xac\x01\n\x10\x45ndImpersonation\x12).fastcms.admin.v1.EndImpersonationRequest\x1a*.fastcms.admin.v1.EndImpersonationResponse\"A\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02\x35*\x19/api/v1/admin/impersonateZ\x18*\x16/api/admin/impersonate\x12\x8e\x01\n\rGetLockStatus\x12&.fastcms.admin.v1.GetLockStatusRequest\x1a\x1c.fastcms.admin.v1.LockStatus\"7\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02+\x12)/api/v1/admin/users/{user_id}/lock-status\x12\x84\x01\n\nUnlockUser\x12#.fastcms.admin.v1.UnlockUserRequest\x1a\x1d.fastcms.admin.v1.ManagedUser\"2\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02&\"$/api/v1/admin/users/{user_id}/unlockb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/admin.proto\x12\x10\x66\x61stcms.admin.v1\x1a fastcms/auth/v1/identities.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x01\n\x16ImpersonateUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x86\x01\n\x17ImpersonateUserResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x1c\n\x14impersonated_user_id\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x87\x01\n\x19StartImpersonationRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x7f\n\x1aStartImpersonationResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x39\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"\x19\n\x17\x45ndImpersonationRequest\")\n\x18\x45ndImpersonationResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"\'\n\x14GetLockStatusRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"$\n\x11UnlockUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t2\xf7\x06\n\x0c\x41\x64minService\x12\xf9\x01\n\x0fImpersonateUser\x12(.fastcms.admin.v1.ImpersonateUserRequest\x1a).fastcms.admin.v1.ImpersonateUserResponse\"\x90\x01\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18RB\x12SELF_IMPERSONATIONB\rRANK_TOO_HIGHB\x0e\x41\x44MIN_REQUIREDB\x1d\x46ORBIDDEN_WHILE_IMPERSONATING\x82\xd3\xe4\x93\x02.\")/api/v1/admin/users/{user_id}/impersonate:\x01*\x12\xa8\x01\n\x12StartImpersonation\x12+.fastcms.admin.v1.StartImpersonationRequest\x1a,.fastcms.admin.v1.StartImpersonationResponse\"7\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02+\"&/api/admin/users/{user_id}/impersonate:\x01*\x12\xac\x01\n\x10\x45ndImpersonation\x12).fastcms.admin.v1.EndImpersonationRequest\x1a*.fastcms.admin.v1.EndImpersonationResponse\"A\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02\x35*\x19/api/v1/admin/impersonateZ\x18*\x16/api/admin/impersonate\x12\x8d\x01\n\rGetLockStatus\x12&.fastcms.admin.v1.GetLockStatusRequest\x1a\x1b.fastcms.auth.v1.LockStatus\"7\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02+\x12)/api/v1/admin/users/{user_id}/lock-status\x12\x80\x01\n\nUnlockUser\x12#.fastcms.admin.v1.UnlockUserRequest\x1a\x19.fastcms.auth.v1.Identity\"2\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02&\"$/api/v1/admin/users/{user_id}/unlockb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,26 +53,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['GetLockStatus']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002+\022)/api/v1/admin/users/{user_id}/lock-status'
   _globals['_ADMINSERVICE'].methods_by_name['UnlockUser']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['UnlockUser']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002&\"$/api/v1/admin/users/{user_id}/unlock'
-  _globals['_IMPERSONATEUSERREQUEST']._serialized_start=147
-  _globals['_IMPERSONATEUSERREQUEST']._serialized_end=279
-  _globals['_IMPERSONATEUSERRESPONSE']._serialized_start=282
-  _globals['_IMPERSONATEUSERRESPONSE']._serialized_end=416
-  _globals['_STARTIMPERSONATIONREQUEST']._serialized_start=419
-  _globals['_STARTIMPERSONATIONREQUEST']._serialized_end=554
-  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_start=556
-  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_end=683
-  _globals['_ENDIMPERSONATIONREQUEST']._serialized_start=685
-  _globals['_ENDIMPERSONATIONREQUEST']._serialized_end=710
-  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_start=712
-  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_end=753
-  _globals['_GETLOCKSTATUSREQUEST']._serialized_start=755
-  _globals['_GETLOCKSTATUSREQUEST']._serialized_end=794
-  _globals['_LOCKSTATUS']._serialized_start=797
-  _globals['_LOCKSTATUS']._serialized_end=975
-  _globals['_UNLOCKUSERREQUEST']._serialized_start=977
-  _globals['_UNLOCKUSERREQUEST']._serialized_end=1013
-  _globals['_MANAGEDUSER']._serialized_start=1016
-  _globals['_MANAGEDUSER']._serialized_end=1390
-  _globals['_ADMINSERVICE']._serialized_start=1393
-  _globals['_ADMINSERVICE']._serialized_end=2285
+  _globals['_IMPERSONATEUSERREQUEST']._serialized_start=181
+  _globals['_IMPERSONATEUSERREQUEST']._serialized_end=313
+  _globals['_IMPERSONATEUSERRESPONSE']._serialized_start=316
+  _globals['_IMPERSONATEUSERRESPONSE']._serialized_end=450
+  _globals['_STARTIMPERSONATIONREQUEST']._serialized_start=453
+  _globals['_STARTIMPERSONATIONREQUEST']._serialized_end=588
+  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_start=590
+  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_end=717
+  _globals['_ENDIMPERSONATIONREQUEST']._serialized_start=719
+  _globals['_ENDIMPERSONATIONREQUEST']._serialized_end=744
+  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_start=746
+  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_end=787
+  _globals['_GETLOCKSTATUSREQUEST']._serialized_start=789
+  _globals['_GETLOCKSTATUSREQUEST']._serialized_end=828
+  _globals['_UNLOCKUSERREQUEST']._serialized_start=830
+  _globals['_UNLOCKUSERREQUEST']._serialized_end=866
+  _globals['_ADMINSERVICE']._serialized_start=869
+  _globals['_ADMINSERVICE']._serialized_end=1756
 # @@protoc_insertion_point(module_scope)

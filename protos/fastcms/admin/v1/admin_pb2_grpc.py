@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fastcms.admin.v1 import admin_pb2 as fastcms_dot_admin_dot_v1_dot_admin__pb2
+from fastcms.auth.v1 import identities_pb2 as fastcms_dot_auth_dot_v1_dot_identities__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -53,12 +54,12 @@ class AdminServiceStub(object):
         self.GetLockStatus = channel.unary_unary(
                 '/fastcms.admin.v1.AdminService/GetLockStatus',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.GetLockStatusRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.LockStatus.FromString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.LockStatus.FromString,
                 _registered_method=True)
         self.UnlockUser = channel.unary_unary(
                 '/fastcms.admin.v1.AdminService/UnlockUser',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.UnlockUserRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
                 _registered_method=True)
 
 
@@ -124,12 +125,12 @@ def add_AdminServiceServicer_to_server(servicer, server):
             'GetLockStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLockStatus,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.GetLockStatusRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.LockStatus.SerializeToString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.LockStatus.SerializeToString,
             ),
             'UnlockUser': grpc.unary_unary_rpc_method_handler(
                     servicer.UnlockUser,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.UnlockUserRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.SerializeToString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -240,7 +241,7 @@ class AdminService(object):
             target,
             '/fastcms.admin.v1.AdminService/GetLockStatus',
             fastcms_dot_admin_dot_v1_dot_admin__pb2.GetLockStatusRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_admin__pb2.LockStatus.FromString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.LockStatus.FromString,
             options,
             channel_credentials,
             insecure,
@@ -267,7 +268,7 @@ class AdminService(object):
             target,
             '/fastcms.admin.v1.AdminService/UnlockUser',
             fastcms_dot_admin_dot_v1_dot_admin__pb2.UnlockUserRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
             options,
             channel_credentials,
             insecure,

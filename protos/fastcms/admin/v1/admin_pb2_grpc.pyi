@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fastcms.admin.v1 import admin_pb2 as _admin_pb2
+from fastcms.auth.v1 import identities_pb2 as _identities_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -42,9 +43,9 @@ class AdminServiceStub:
     """The same, in the shape of fastify-xadmin."""
     EndImpersonation: _grpc.UnaryUnaryMultiCallable[_admin_pb2.EndImpersonationRequest, _admin_pb2.EndImpersonationResponse]
     """Ends the impersonation of the token that asks; with the admin's own token, all of that admin's active grants."""
-    GetLockStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetLockStatusRequest, _admin_pb2.LockStatus]
+    GetLockStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetLockStatusRequest, _identities_pb2.LockStatus]
     """Whether an account's sign-in is locked, and until when."""
-    UnlockUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UnlockUserRequest, _admin_pb2.ManagedUser]
+    UnlockUser: _grpc.UnaryUnaryMultiCallable[_admin_pb2.UnlockUserRequest, _identities_pb2.Identity]
     """Clears an account's lock at once."""
 
 @_typing.type_check_only
@@ -61,9 +62,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """The same, in the shape of fastify-xadmin."""
     EndImpersonation: _aio.UnaryUnaryMultiCallable[_admin_pb2.EndImpersonationRequest, _admin_pb2.EndImpersonationResponse]  # type: ignore[assignment]
     """Ends the impersonation of the token that asks; with the admin's own token, all of that admin's active grants."""
-    GetLockStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetLockStatusRequest, _admin_pb2.LockStatus]  # type: ignore[assignment]
+    GetLockStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetLockStatusRequest, _identities_pb2.LockStatus]  # type: ignore[assignment]
     """Whether an account's sign-in is locked, and until when."""
-    UnlockUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.UnlockUserRequest, _admin_pb2.ManagedUser]  # type: ignore[assignment]
+    UnlockUser: _aio.UnaryUnaryMultiCallable[_admin_pb2.UnlockUserRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """Clears an account's lock at once."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -101,7 +102,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _admin_pb2.GetLockStatusRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.LockStatus, _abc.Awaitable[_admin_pb2.LockStatus]]:
+    ) -> _typing.Union[_identities_pb2.LockStatus, _abc.Awaitable[_identities_pb2.LockStatus]]:
         """Whether an account's sign-in is locked, and until when."""
 
     @_abc_1.abstractmethod
@@ -109,7 +110,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _admin_pb2.UnlockUserRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.ManagedUser, _abc.Awaitable[_admin_pb2.ManagedUser]]:
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
         """Clears an account's lock at once."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,8 +3,8 @@
 import grpc
 import warnings
 
-from fastcms.admin.v1 import admin_pb2 as fastcms_dot_admin_dot_v1_dot_admin__pb2
 from fastcms.admin.v1 import users_pb2 as fastcms_dot_admin_dot_v1_dot_users__pb2
+from fastcms.auth.v1 import identities_pb2 as fastcms_dot_auth_dot_v1_dot_identities__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
@@ -46,17 +46,17 @@ class UsersServiceStub(object):
         self.CreateUser = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/CreateUser',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.CreateUserRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
                 _registered_method=True)
         self.GetUser = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/GetUser',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.GetUserRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
                 _registered_method=True)
         self.UpdateUser = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/UpdateUser',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.UpdateUserRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
                 _registered_method=True)
         self.DeleteUser = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/DeleteUser',
@@ -66,12 +66,12 @@ class UsersServiceStub(object):
         self.DisableUser = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/DisableUser',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.DisableUserRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
                 _registered_method=True)
         self.EnableUser = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/EnableUser',
                 request_serializer=fastcms_dot_admin_dot_v1_dot_users__pb2.EnableUserRequest.SerializeToString,
-                response_deserializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+                response_deserializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
                 _registered_method=True)
         self.ListUserSessions = channel.unary_unary(
                 '/fastcms.admin.v1.UsersService/ListUserSessions',
@@ -189,17 +189,17 @@ def add_UsersServiceServicer_to_server(servicer, server):
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.CreateUserRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.SerializeToString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
             ),
             'GetUser': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUser,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.GetUserRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.SerializeToString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
             ),
             'UpdateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateUser,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.UpdateUserRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.SerializeToString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
             ),
             'DeleteUser': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteUser,
@@ -209,12 +209,12 @@ def add_UsersServiceServicer_to_server(servicer, server):
             'DisableUser': grpc.unary_unary_rpc_method_handler(
                     servicer.DisableUser,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.DisableUserRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.SerializeToString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
             ),
             'EnableUser': grpc.unary_unary_rpc_method_handler(
                     servicer.EnableUser,
                     request_deserializer=fastcms_dot_admin_dot_v1_dot_users__pb2.EnableUserRequest.FromString,
-                    response_serializer=fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.SerializeToString,
+                    response_serializer=fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.SerializeToString,
             ),
             'ListUserSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUserSessions,
@@ -292,7 +292,7 @@ class UsersService(object):
             target,
             '/fastcms.admin.v1.UsersService/CreateUser',
             fastcms_dot_admin_dot_v1_dot_users__pb2.CreateUserRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
             options,
             channel_credentials,
             insecure,
@@ -319,7 +319,7 @@ class UsersService(object):
             target,
             '/fastcms.admin.v1.UsersService/GetUser',
             fastcms_dot_admin_dot_v1_dot_users__pb2.GetUserRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
             options,
             channel_credentials,
             insecure,
@@ -346,7 +346,7 @@ class UsersService(object):
             target,
             '/fastcms.admin.v1.UsersService/UpdateUser',
             fastcms_dot_admin_dot_v1_dot_users__pb2.UpdateUserRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
             options,
             channel_credentials,
             insecure,
@@ -400,7 +400,7 @@ class UsersService(object):
             target,
             '/fastcms.admin.v1.UsersService/DisableUser',
             fastcms_dot_admin_dot_v1_dot_users__pb2.DisableUserRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
             options,
             channel_credentials,
             insecure,
@@ -427,7 +427,7 @@ class UsersService(object):
             target,
             '/fastcms.admin.v1.UsersService/EnableUser',
             fastcms_dot_admin_dot_v1_dot_users__pb2.EnableUserRequest.SerializeToString,
-            fastcms_dot_admin_dot_v1_dot_admin__pb2.ManagedUser.FromString,
+            fastcms_dot_auth_dot_v1_dot_identities__pb2.Identity.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,8 +4,8 @@ isort:skip_file
 """
 
 from collections import abc as _abc
-from fastcms.admin.v1 import admin_pb2 as _admin_pb2
 from fastcms.admin.v1 import users_pb2 as _users_pb2
+from fastcms.auth.v1 import identities_pb2 as _identities_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -39,19 +39,19 @@ class UsersServiceStub:
     def __new__(cls, channel: _aio.Channel) -> UsersServiceAsyncStub: ...
     ListUsers: _grpc.UnaryUnaryMultiCallable[_users_pb2.ListUsersRequest, _users_pb2.ListUsersResponse]
     """One page of the accounts."""
-    CreateUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.CreateUserRequest, _admin_pb2.ManagedUser]
+    CreateUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.CreateUserRequest, _identities_pb2.Identity]
     """Creates an account. Only superadmins make admins."""
-    GetUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.GetUserRequest, _admin_pb2.ManagedUser]
+    GetUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.GetUserRequest, _identities_pb2.Identity]
     """One account."""
-    UpdateUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.UpdateUserRequest, _admin_pb2.ManagedUser]
+    UpdateUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.UpdateUserRequest, _identities_pb2.Identity]
     """Changes an account. A password is never set by someone else: ask for a reset instead. After a change of rank all
     sessions of the account end.
     """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.DeleteUserRequest, _empty_pb2.Empty]
     """Deletes an account with its sessions and its profile."""
-    DisableUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.DisableUserRequest, _admin_pb2.ManagedUser]
+    DisableUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.DisableUserRequest, _identities_pb2.Identity]
     """Keeps an account from signing in, and ends its sessions."""
-    EnableUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.EnableUserRequest, _admin_pb2.ManagedUser]
+    EnableUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.EnableUserRequest, _identities_pb2.Identity]
     """Lets a disabled account sign in again."""
     ListUserSessions: _grpc.UnaryUnaryMultiCallable[_users_pb2.ListUserSessionsRequest, _users_pb2.ListUserSessionsResponse]
     """The sessions of an account, the newest first; those in which an admin acts as it are not among them."""
@@ -71,19 +71,19 @@ class UsersServiceAsyncStub(UsersServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListUsers: _aio.UnaryUnaryMultiCallable[_users_pb2.ListUsersRequest, _users_pb2.ListUsersResponse]  # type: ignore[assignment]
     """One page of the accounts."""
-    CreateUser: _aio.UnaryUnaryMultiCallable[_users_pb2.CreateUserRequest, _admin_pb2.ManagedUser]  # type: ignore[assignment]
+    CreateUser: _aio.UnaryUnaryMultiCallable[_users_pb2.CreateUserRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """Creates an account. Only superadmins make admins."""
-    GetUser: _aio.UnaryUnaryMultiCallable[_users_pb2.GetUserRequest, _admin_pb2.ManagedUser]  # type: ignore[assignment]
+    GetUser: _aio.UnaryUnaryMultiCallable[_users_pb2.GetUserRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """One account."""
-    UpdateUser: _aio.UnaryUnaryMultiCallable[_users_pb2.UpdateUserRequest, _admin_pb2.ManagedUser]  # type: ignore[assignment]
+    UpdateUser: _aio.UnaryUnaryMultiCallable[_users_pb2.UpdateUserRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """Changes an account. A password is never set by someone else: ask for a reset instead. After a change of rank all
     sessions of the account end.
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_users_pb2.DeleteUserRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes an account with its sessions and its profile."""
-    DisableUser: _aio.UnaryUnaryMultiCallable[_users_pb2.DisableUserRequest, _admin_pb2.ManagedUser]  # type: ignore[assignment]
+    DisableUser: _aio.UnaryUnaryMultiCallable[_users_pb2.DisableUserRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """Keeps an account from signing in, and ends its sessions."""
-    EnableUser: _aio.UnaryUnaryMultiCallable[_users_pb2.EnableUserRequest, _admin_pb2.ManagedUser]  # type: ignore[assignment]
+    EnableUser: _aio.UnaryUnaryMultiCallable[_users_pb2.EnableUserRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """Lets a disabled account sign in again."""
     ListUserSessions: _aio.UnaryUnaryMultiCallable[_users_pb2.ListUserSessionsRequest, _users_pb2.ListUserSessionsResponse]  # type: ignore[assignment]
     """The sessions of an account, the newest first; those in which an admin acts as it are not among them."""
@@ -112,7 +112,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _users_pb2.CreateUserRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.ManagedUser, _abc.Awaitable[_admin_pb2.ManagedUser]]:
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
         """Creates an account. Only superadmins make admins."""
 
     @_abc_1.abstractmethod
@@ -120,7 +120,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _users_pb2.GetUserRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.ManagedUser, _abc.Awaitable[_admin_pb2.ManagedUser]]:
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
         """One account."""
 
     @_abc_1.abstractmethod
@@ -128,7 +128,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _users_pb2.UpdateUserRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.ManagedUser, _abc.Awaitable[_admin_pb2.ManagedUser]]:
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
         """Changes an account. A password is never set by someone else: ask for a reset instead. After a change of rank all
         sessions of the account end.
         """
@@ -146,7 +146,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _users_pb2.DisableUserRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.ManagedUser, _abc.Awaitable[_admin_pb2.ManagedUser]]:
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
         """Keeps an account from signing in, and ends its sessions."""
 
     @_abc_1.abstractmethod
@@ -154,7 +154,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _users_pb2.EnableUserRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.ManagedUser, _abc.Awaitable[_admin_pb2.ManagedUser]]:
+    ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
         """Lets a disabled account sign in again."""
 
     @_abc_1.abstractmethod

@@ -141,7 +141,9 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Login(self, request, context):
-        """Signs in with e-mail and password, or with what else a collection knows its members by.
+        """Signs in with e-mail and password.
+
+        Where `options.auth.identity_field` of a collection names another field, its value stands in the place of the e-mail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

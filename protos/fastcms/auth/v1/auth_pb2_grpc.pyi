@@ -50,7 +50,10 @@ class AuthServiceStub:
     one object.
     """
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginAnswer]
-    """Signs in with e-mail and password, or with what else a collection knows its members by."""
+    """Signs in with e-mail and password.
+
+    Where `options.auth.identity_field` of a collection names another field, its value stands in the place of the e-mail.
+    """
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.LoginAnswer]
     """Gives a new access token and the next refresh token. Sending one refresh token twice within ten seconds gives the
     same successor; later it ends the session.
@@ -94,7 +97,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
     one object.
     """
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginAnswer]  # type: ignore[assignment]
-    """Signs in with e-mail and password, or with what else a collection knows its members by."""
+    """Signs in with e-mail and password.
+
+    Where `options.auth.identity_field` of a collection names another field, its value stands in the place of the e-mail.
+    """
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.LoginAnswer]  # type: ignore[assignment]
     """Gives a new access token and the next refresh token. Sending one refresh token twice within ten seconds gives the
     same successor; later it ends the session.
@@ -159,7 +165,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.LoginRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LoginAnswer, _abc.Awaitable[_auth_pb2.LoginAnswer]]:
-        """Signs in with e-mail and password, or with what else a collection knows its members by."""
+        """Signs in with e-mail and password.
+
+        Where `options.auth.identity_field` of a collection names another field, its value stands in the place of the e-mail.
+        """
 
     @_abc_1.abstractmethod
     def Refresh(

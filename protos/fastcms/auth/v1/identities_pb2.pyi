@@ -39,8 +39,6 @@ class Identity(_message.Message):
     LAST_LOGIN_FIELD_NUMBER: _builtins.int
     FAILED_LOGIN_ATTEMPTS_FIELD_NUMBER: _builtins.int
     LOCKED_UNTIL_FIELD_NUMBER: _builtins.int
-    MFA_ENABLED_FIELD_NUMBER: _builtins.int
-    UPDATED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     email: _builtins.str
     name: _builtins.str
@@ -51,15 +49,12 @@ class Identity(_message.Message):
     collection: _builtins.str
     """Name of the auth collection; users for built-in users."""
     failed_login_attempts: _builtins.int
-    mfa_enabled: _builtins.bool
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def last_login(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def locked_until(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def updated(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -75,12 +70,10 @@ class Identity(_message.Message):
         last_login: _timestamp_pb2.Timestamp | None = ...,
         failed_login_attempts: _builtins.int = ...,
         locked_until: _timestamp_pb2.Timestamp | None = ...,
-        mfa_enabled: _builtins.bool = ...,
-        updated: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_login", b"_last_login", "_locked_until", b"_locked_until", "_name", b"_name", "created", b"created", "last_login", b"last_login", "locked_until", b"locked_until", "name", b"name", "updated", b"updated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_login", b"_last_login", "_locked_until", b"_locked_until", "_name", b"_name", "created", b"created", "last_login", b"last_login", "locked_until", b"locked_until", "name", b"name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_login", b"_last_login", "_locked_until", b"_locked_until", "_name", b"_name", "collection", b"collection", "created", b"created", "disabled", b"disabled", "email", b"email", "failed_login_attempts", b"failed_login_attempts", "id", b"id", "last_login", b"last_login", "locked_until", b"locked_until", "mfa_enabled", b"mfa_enabled", "name", b"name", "role", b"role", "superadmin", b"superadmin", "updated", b"updated", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_login", b"_last_login", "_locked_until", b"_locked_until", "_name", b"_name", "collection", b"collection", "created", b"created", "disabled", b"disabled", "email", b"email", "failed_login_attempts", b"failed_login_attempts", "id", b"id", "last_login", b"last_login", "locked_until", b"locked_until", "name", b"name", "role", b"role", "superadmin", b"superadmin", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_login: _TypeAlias = _typing.Literal["last_login"]  # noqa: Y015
     _WhichOneofArgType__last_login: _TypeAlias = _typing.Literal["_last_login", b"_last_login"]  # noqa: Y015
