@@ -55,6 +55,7 @@ class SessionGuard:
         self._alive: dict[str, float] = {}
         self._announcements = 0
         self._heard = float("-inf")
+        self._deaf = False
         self._asked: dict[str, asyncio.Future[bool]] = {}
 
     async def check(self, session_id: str) -> None:
@@ -118,7 +119,10 @@ class SessionGuard:
             try:
                 await self._listen()
             except DOWN as error:
-                log.warning("session announcements lost", error=type(error).__name__)
+                # Once for each outage: it is tried several times a second.
+                if not self._deaf:
+                    log.warning("session announcements lost", error=type(error).__name__)
+                self._deaf = True
             self._heard = float("-inf")
             self._announcements += 1
             self._alive.clear()
@@ -140,3 +144,6 @@ class SessionGuard:
                     self.forget(message["data"].decode())
                 elif message["type"] in ("pong", "subscribe"):
                     self._heard = self._clock()
+                    if self._deaf:
+                        log.info("session announcements heard again")
+                        self._deaf = False

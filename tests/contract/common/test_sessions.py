@@ -13,6 +13,7 @@ from redis.asyncio.client import Pipeline
 from fastcms_common.errors import Unauthenticated, Unavailable
 from fastcms_common.redis_connection import connect
 from fastcms_common.sessions import SILENCE, SessionGuard
+from tests.redis_process import RedisProcess
 
 
 class Clock:
@@ -140,3 +141,49 @@ async def test_with_redis_away_nobody_is_let_in():
     guard = SessionGuard(connect("redis://127.0.0.1:1/0"))
     with pytest.raises(Unavailable):
         await guard.check("s1")
+
+
+class Lines:
+    """What is said in the place of a log."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warning(self, text: str, **_: object) -> None:
+        self.said.append(text)
+
+    info = warning
+
+
+async def test_an_outage_is_said_once_and_so_is_its_end(
+    redis_url: str, redis_server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+):
+    lines = Lines()
+    monkeypatch.setattr("fastcms_common.sessions.log", lines)
+    client = connect(redis_url)
+    guard = SessionGuard(client)
+    attempts = 0
+    listen = guard._listen
+
+    async def counted() -> None:
+        nonlocal attempts
+        attempts += 1
+        await listen()
+
+    monkeypatch.setattr(guard, "_listen", counted)
+    task = await watching(guard)
+    for outage in (1, 2):
+        before = attempts
+        redis_server.kill()
+        try:
+            async with asyncio.timeout(30):
+                while attempts < before + 3:
+                    await asyncio.sleep(0.01)
+        finally:
+            redis_server.start()
+        async with asyncio.timeout(30):
+            while guard._heard == float("-inf"):
+                await asyncio.sleep(0.01)
+        assert lines.said == ["session announcements lost", "session announcements heard again"] * outage
+    await stopped(task)
+    await client.aclose()
