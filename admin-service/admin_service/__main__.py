@@ -30,23 +30,23 @@ from fastcms_common import redis_keys
 from fastcms_common.events import EventStream
 from fastcms_common.process import Process, start, until_available
 from fastcms_common.sealing import Sealer
-from fastcms_common.service_tokens import ServiceTokens, service_key
+from fastcms_common.service_tokens import ServiceTokens, service_keys
 
 NAME = "admin-service"
 
 
 async def main(settings: Settings) -> None:
-    key = service_key(settings)
+    keys = service_keys(settings)
     async with Process(settings, NAME) as process:
         redis = process.redis
         store = AdminStore(await process.storage("admin"))
-        auth = process.channel(settings.auth_service, ServiceTokens(NAME, key, process.auth).get)
+        auth = process.channel(settings.auth_service, ServiceTokens(NAME, keys[0], process.auth).get)
         identities, credentials = IdentitiesServiceStub(auth), CredentialsServiceStub(auth)
-        checkpoint_key = CheckpointKey(key)
+        checkpoint_key = CheckpointKey(*keys)
         trail = AuditTrail(store, redis, checkpoint_key)
         process.closing.push_async_callback(trail.close)
         known = categories(settings)
-        runtime = RuntimeSettings(store, redis, trail, known, Sealer(key))
+        runtime = RuntimeSettings(store, redis, trail, known, Sealer(*keys))
 
         async def retention_days() -> int:
             return int((await runtime.values(known["general"]))["audit_retention_days"])

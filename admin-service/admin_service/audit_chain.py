@@ -100,14 +100,15 @@ def checkpoint_of(found: Mapping[str, Any]) -> Checkpoint:
 class CheckpointKey:
     """The Ed25519 key of the checkpoints, derived from the key that the services share (HKDF, RFC 5869).
 
-    All replicas derive the same one; nothing of it is stored, so whoever can write the database cannot sign.
+    All replicas derive the same one; nothing of it is stored, so whoever can write the database cannot sign. What was
+    signed with the key of a further service key is genuine still, while that is being exchanged.
     """
 
-    def __init__(self, service_key: bytes) -> None:
-        seed = HKDF(SHA256(), length=32, salt=None, info=b"fastcms audit checkpoints v1").derive(service_key)
-        self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self._public: Ed25519PublicKey = self._private.public_key()
-        self._x = base64.urlsafe_b64encode(self._public.public_bytes_raw()).rstrip(b"=").decode()
+    def __init__(self, *service_keys: bytes) -> None:
+        keys = [_derived(key) for key in service_keys]
+        self._private = keys[0]
+        self._accepted = [key.public_key() for key in keys]
+        self._x = base64.urlsafe_b64encode(self._accepted[0].public_bytes_raw()).rstrip(b"=").decode()
         # RFC 7638 and RFC 8037: the thumbprint of the key is its id.
         thumbprint = hashlib.sha256(orjson.dumps({"crv": "Ed25519", "kty": "OKP", "x": self._x})).digest()
         self.key_id = base64.urlsafe_b64encode(thumbprint).rstrip(b"=").decode()
@@ -122,10 +123,24 @@ class CheckpointKey:
         return Checkpoint(kind, head.position, head.hash, head.event_id, created, self.key_id, signature)
 
     def verifies(self, checkpoint: Checkpoint) -> bool:
-        """Whether this key signed it."""
-        try:
-            signature = base64.urlsafe_b64decode(checkpoint.signature + "==")
-            self._public.verify(signature, checkpoint.statement())
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        """Whether this key signed it, or one that is good still."""
+        return any(_signed(key, checkpoint) for key in self._accepted)
+
+    def renewed(self, checkpoint: Checkpoint) -> Checkpoint | None:
+        """The same statement, signed with this key; None where it is already, or nobody of ours has signed it."""
+        if checkpoint.key_id == self.key_id or not self.verifies(checkpoint):
+            return None
+        return self.sign(checkpoint.kind, checkpoint.at, checkpoint.created)
+
+
+def _derived(service_key: bytes) -> Ed25519PrivateKey:
+    seed = HKDF(SHA256(), length=32, salt=None, info=b"fastcms audit checkpoints v1").derive(service_key)
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def _signed(key: Ed25519PublicKey, checkpoint: Checkpoint) -> bool:
+    try:
+        key.verify(base64.urlsafe_b64decode(checkpoint.signature + "=="), checkpoint.statement())
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -176,6 +176,20 @@ class AuditTrail:
         except (DomainError, RedisError) as error:
             log.warning("audit checkpoint not kept", error=str(error))
 
+    async def renew_checkpoints(self) -> int:
+        """Has those that were signed with a key that is good still signed with the one in force; how many."""
+        renewed = 0
+        for kind in ("head", "floor"):
+            stored = await self._store.checkpoint(kind)
+            if stored is not None and (point := self._key.renewed(stored)) is not None:
+                await self._store.keep_checkpoint(point)
+                renewed += 1
+        copied = await self._copy.read()
+        if copied is not None and (point := self._key.renewed(copied)) is not None:
+            await self._copy.write(point)
+            renewed += 1
+        return renewed
+
     # -- proving --------------------------------------------------------------------------------------------------
 
     async def verify(self) -> Verification:
@@ -223,7 +237,7 @@ class CheckpointCopy:
 
     # KEYS: the copy. ARGV: position, checkpoint. An older one never replaces a newer.
     _WRITE = """
-    if tonumber(redis.call('HGET', KEYS[1], 'position') or '-1') < tonumber(ARGV[1]) then
+    if tonumber(redis.call('HGET', KEYS[1], 'position') or '-1') <= tonumber(ARGV[1]) then
         redis.call('HSET', KEYS[1], 'position', ARGV[1], 'checkpoint', ARGV[2])
     end
     """

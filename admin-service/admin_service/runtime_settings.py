@@ -73,6 +73,27 @@ class RuntimeSettings:
                 return opened | changed
         raise Unavailable("Too many changes of these settings at once.", reason="SETTINGS_BUSY")
 
+    async def renew_secrets(self) -> int:
+        """Has secrets that were sealed with a key that is good still sealed with the one in force; how many. ValueError
+        where one opens with none of the keys."""
+        renewed = 0
+        for category in self._categories.values():
+            for _ in range(_ROUNDS):
+                stored = await self._store.settings(category.name)
+                fresh = self._renewed(category, stored["values"] if stored else {})
+                if stored is None or not fresh:
+                    break
+                if await self._store.keep_settings(category.name, {**stored["values"], **fresh}, stored["version"]):
+                    renewed += len(fresh)
+                    version, values = self._merged(category, await self._store.settings(category.name))
+                    await self._put_in_force(category, version, values)
+        return renewed
+
+    def _renewed(self, category: Category, values: Mapping[str, Any]) -> Values:
+        secrets = {key: value for key, value in values.items() if key in category.secrets and value}
+        fresh = {key: self._sealer.renewed(value, f"{category.name}.{key}") for key, value in secrets.items()}
+        return {key: value for key, value in fresh.items() if value is not None}
+
     async def watch(self) -> NoReturn:
         """Keeps what Redis has equal to what is stored, whoever has lost or changed it."""
         while True:

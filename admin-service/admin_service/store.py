@@ -21,7 +21,6 @@ from fastcms_common.storage import (
     ge,
     gt,
     le,
-    lt,
 )
 
 AUDIT = Table(
@@ -132,7 +131,7 @@ class AdminStore:
     async def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keeps the checkpoint unless a later one of its kind is there already."""
         doc = {"id": checkpoint.kind, **asdict(checkpoint)}
-        if await self._store.replace(CHECKPOINTS.name, doc, lt("position", checkpoint.position)) is None:
+        if await self._store.replace(CHECKPOINTS.name, doc, le("position", checkpoint.position)) is None:
             try:
                 await self._store.insert(CHECKPOINTS.name, doc)
             except Duplicate:

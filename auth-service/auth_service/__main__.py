@@ -12,7 +12,7 @@ from auth_service.access_tokens import AccessTokens
 from auth_service.accounts import Accounts
 from auth_service.administration import Administration
 from auth_service.auth_settings import LiveSettings, first_values
-from auth_service.config import Settings, read_master_key, sender_of
+from auth_service.config import Settings, read_master_keys, sender_of
 from auth_service.credentials import Credentials
 from auth_service.credentials_servicer import CredentialsServicer
 from auth_service.identities import Identities
@@ -62,7 +62,7 @@ from fastcms_common import live_settings
 from fastcms_common.errors import Conflict, Invalid
 from fastcms_common.process import Process, start, until_available
 from fastcms_common.sealing import Sealer
-from fastcms_common.service_tokens import service_key
+from fastcms_common.service_tokens import service_keys
 from fastcms_common.serving import AddToServer
 from fastcms_common.settings import stop
 from fastcms_common.storage import Store
@@ -77,14 +77,14 @@ class Service:
         self,
         process: Process,
         settings: Settings,
-        service_key: bytes,
+        service_keys: tuple[bytes, ...],
         master_key: MasterKey,
         transport: Transport,
         storage: Store,
     ) -> None:
         self.process = process
         self.settings = settings
-        self.service_key = service_key
+        self.service_keys = service_keys
         self.master_key = master_key
         self.redis, self.audit = process.redis, process.audit
         self.http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
@@ -100,8 +100,8 @@ class Service:
     def _tokens_and_sessions(self) -> None:
         settings = self.settings
         self.keys = SigningKeys(self.store, self.master_key)
-        self.tokens = AccessTokens(self.keys, settings.token_issuer, self.service_key)
-        refresh_tokens = RefreshTokens(self.master_key.derive("refresh-tokens"))
+        self.tokens = AccessTokens(self.keys, settings.token_issuer, *self.service_keys)
+        refresh_tokens = RefreshTokens(*self.master_key.derive("refresh-tokens"))
         self.sessions = Sessions(self.redis, refresh_tokens, timedelta(days=settings.session_absolute_days))
         self.passwords = Passwords(settings.password_threads, settings.password_queue)
         self.process.closing.callback(self.passwords.close)
@@ -125,10 +125,10 @@ class Service:
 
     def _mail(self, transport: Transport) -> None:
         store, audit = self.store, self.audit
-        self.mail_settings = MailSettings(transport, Sealer(self.service_key))
+        self.mail_settings = MailSettings(transport, Sealer(*self.service_keys))
         self.followed = live_settings.LiveSettings(self.redis, {"mail": self.mail_settings.change})
         self.mails = Mails(store, self.master_key, self.mail_settings.send, sender_of(self.settings), audit)
-        tokens, codes = MailTokens(store), OneTimeCodes(self.redis, self.master_key.derive("one-time-codes"))
+        tokens, codes = MailTokens(store), OneTimeCodes(self.redis, *self.master_key.derive("one-time-codes"))
         self.requests = MailRequests(self.redis, store, tokens, codes, self.mails, self.settings.app_url)
         self.credentials = Credentials(
             store,
@@ -216,9 +216,9 @@ class Service:
 
 
 async def main(settings: Settings) -> None:
-    key = service_key(settings)
+    keys = service_keys(settings)
     try:
-        master_key = MasterKey(read_master_key(settings.master_key_file))
+        master_key = MasterKey(*read_master_keys(settings.master_key_file))
         transport = _transport(settings)
     except (OSError, ValueError) as error:
         stop(f"MASTER_KEY_FILE, SMTP_URL: {error}")
@@ -227,7 +227,7 @@ async def main(settings: Settings) -> None:
         return await service.keys.key_set()
 
     async with Process(settings, NAME, key_set) as process:
-        service = Service(process, settings, key, master_key, transport, await process.storage("auth"))
+        service = Service(process, settings, keys, master_key, transport, await process.storage("auth"))
         await until_available(lambda: _prepare(service))
         await process.serve(service.servicers(), background=service.background())
 

@@ -20,10 +20,10 @@ CLOCK_TOLERANCE = 60
 class AccessTokens:
     """Mints tokens."""
 
-    def __init__(self, keys: SigningKeys, issuer: str, service_key: bytes) -> None:
+    def __init__(self, keys: SigningKeys, issuer: str, *service_keys: bytes) -> None:
         self._keys = keys
         self._issuer = issuer
-        self._service_key = service_key
+        self._service_keys = service_keys
         self._own = ""
         self._own_until = 0.0
 
@@ -38,9 +38,9 @@ class AccessTokens:
 
     def for_service(self, service: str, timestamp: int, proof: str) -> str:
         """A service's own token. Unauthenticated where the proof is wrong or from another time."""
-        expected = proof_of(self._service_key, service, timestamp)
-        fresh = abs(time.time() - timestamp) <= CLOCK_TOLERANCE
-        if not service or not hmac.compare_digest(expected.encode(), proof.encode()) or not fresh:
+        proofs = [proof_of(key, service, timestamp).encode() for key in self._service_keys]
+        good = any(hmac.compare_digest(expected, proof.encode()) for expected in proofs)
+        if not service or not good or abs(time.time() - timestamp) > CLOCK_TOLERANCE:
             raise Unauthenticated("The proof is not good.", reason="SERVICE_PROOF_INVALID")
         return self._service_token(service)
 

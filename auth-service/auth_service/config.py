@@ -16,6 +16,7 @@ class Settings(ProcessSettings):
 
     service_key_file: Path = Field(...)
     # 32 bytes in base64url: encrypts signing keys and second-factor secrets at rest, and authenticates refresh tokens.
+    # While it is exchanged the file has two lines: the key in force, and the one that opens still.
     master_key_file: Path
 
     # Make the first admin at start, where there is none.
@@ -64,13 +65,13 @@ class Settings(ProcessSettings):
         return self
 
 
-def read_master_key(path: Path) -> bytes:
-    """The 32 bytes that the file holds in base64url. Raises OSError or ValueError where it does not."""
-    text = path.read_text("ascii").strip()
-    key = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if len(key) != 32:
-        raise ValueError(f"{path} holds {len(key)} bytes, not 32")
-    return key
+def read_master_keys(path: Path) -> list[bytes]:
+    """The keys that the file holds, one a line, 32 bytes in base64url. Raises OSError or ValueError where it does not."""
+    keys = [urlsafe_b64decode(text + "=" * (-len(text) % 4)) for text in path.read_text("ascii").split()]
+    for key in keys or [b""]:
+        if len(key) != 32:
+            raise ValueError(f"{path} holds {len(key)} bytes, not 32")
+    return keys
 
 
 def sender_of(settings: Settings) -> str:

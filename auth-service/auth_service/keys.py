@@ -111,13 +111,13 @@ class SigningKeys:
             id=f"{number:08d}",
             kid=kid,
             public=public,
-            private=self._master_key.seal(secret, f"signing-key:{kid}"),
+            private=self._master_key.seal(secret, owner(kid)),
             created=times.now_text(),
             active_from=active_from,
         )
 
     def _signer(self, key: SigningKey) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self._master_key.unseal(key.private, f"signing-key:{key.kid}"))
+        return Ed25519PrivateKey.from_private_bytes(self._master_key.unseal(key.private, owner(key.kid)))
 
 
 def _public_jwk(key: SigningKey) -> dict[str, str]:
@@ -132,3 +132,8 @@ def _thumbprint(public: str) -> str:
 
 def _base64url(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def owner(kid: str) -> str:
+    """What the private half of a key is sealed for."""
+    return f"signing-key:{kid}"

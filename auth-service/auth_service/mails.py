@@ -71,7 +71,7 @@ class Mails:
         """Writes a mail from its template and keeps it until it is handed over."""
         message = self._message(purpose, to, facts)
         mail_id, now = new_id(), times.now_text()
-        sealed = self._master_key.seal(bytes(message), f"mail:{mail_id}")
+        sealed = self._master_key.seal(bytes(message), owner(mail_id))
         await self._store.add_mail(PendingMail(id=mail_id, purpose=purpose, message=sealed, created=now, due=now))
         self._wake.set()
 
@@ -130,7 +130,7 @@ class Mails:
         mail = await self._store.claim_mail(mail_id, times.to_text(now), times.to_text(now + _LEASE))
         if mail is None:
             return None
-        text = self._master_key.unseal(mail.message, f"mail:{mail.id}")
+        text = self._master_key.unseal(mail.message, owner(mail.id))
         policy = email.policy.SMTP if text.isascii() else email.policy.SMTPUTF8
         message = BytesParser(_class=EmailMessage, policy=policy).parsebytes(text)
         try:
@@ -176,3 +176,8 @@ class Mails:
         message.set_content(self._templates.get_template(f"{purpose}.txt").render(facts))
         message.add_alternative(self._templates.get_template(f"{purpose}.html").render(facts), subtype="html")
         return message
+
+
+def owner(mail_id: str) -> str:
+    """What a mail that waits is sealed for."""
+    return f"mail:{mail_id}"

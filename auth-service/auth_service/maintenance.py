@@ -1,24 +1,15 @@
-"""What an operator does to accounts and keys without signing in: `python -P -m auth_service.maintenance <what>`.
-
-It works straight on storage and Redis, whether or not the suite is running, with the environment of auth-service. The
-`fastcms` command is its caller: a JSON object comes in on standard input (secrets never stand on a command line), one
-goes out on standard output. Exit code 2 and one line on standard error say what is wrong.
-"""
+"""What an operator does to accounts and keys without signing in; see `fastcms_common.maintenance`."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-import orjson
-
-from auth_service import addresses, password_policy
+from auth_service import addresses, password_policy, resealing
 from auth_service.accounts import Accounts
 from auth_service.auth_settings import LiveSettings, first_values
-from auth_service.config import Settings, read_master_key
+from auth_service.config import Settings, read_master_keys
 from auth_service.keys import SigningKeys
 from auth_service.lockouts import Lockouts
 from auth_service.master_key import MasterKey
@@ -30,14 +21,11 @@ from auth_service.sessions import Sessions
 from auth_service.settings_changes import SettingsChanges
 from auth_service.store import AuthStore
 from fastcms_common.audit import AuditLog
-from fastcms_common.context import BUILT_IN_REALM, RequestContext, bind
-from fastcms_common.errors import Conflict, DomainError, Invalid
-from fastcms_common.ids import new_id
+from fastcms_common.context import BUILT_IN_REALM
+from fastcms_common.errors import Conflict
+from fastcms_common.maintenance import Answer, perform
 from fastcms_common.redis_connection import connect
-from fastcms_common.settings import load, stop
 from fastcms_common.storage import Store, eq, open_store
-
-Answer = dict[str, Any]
 
 
 class Maintenance:
@@ -50,9 +38,9 @@ class Maintenance:
         self._settings = SettingsChanges(self._redis, self._store, self._live, self._audit)
         self._passwords = Passwords(threads=1)
         self._lockouts = Lockouts(self._redis, self._live)
-        refresh_tokens = RefreshTokens(master_key.derive("refresh-tokens"))
+        refresh_tokens = RefreshTokens(*master_key.derive("refresh-tokens"))
         self._sessions = Sessions(self._redis, refresh_tokens, timedelta(days=settings.session_absolute_days))
-        self._keys = SigningKeys(self._store, master_key)
+        self._master_key, self._keys = master_key, SigningKeys(self._store, master_key)
 
     async def prepare(self) -> None:
         """The tables, and the password policy that is in force."""
@@ -137,39 +125,37 @@ class Maintenance:
         kid, withdrawn = await self._keys.rotate()
         return {"kid": kid, "withdrawn": withdrawn}
 
+    async def reseal(self, _: Mapping[str, Any]) -> Answer:
+        """Seals everything under the first of the master keys; `renewed` is how many secrets were not."""
+        return {"renewed": await resealing.reseal(self._store, self._oauth_store, self._master_key)}
+
 
 def _described(identity: Identity) -> Answer:
     return {"id": identity.id, "email": identity.email, "first": bool(identity.founder)}
 
 
-OPERATIONS: dict[str, Callable[[Maintenance, Mapping[str, Any]], Awaitable[Answer]]] = {
-    "create-admin": Maintenance.create_admin,
-    "unlock": Maintenance.unlock,
-    "rotate-signing-keys": Maintenance.rotate_signing_keys,
-}
-
-
-async def main(settings: Settings, operation: str, asked: Mapping[str, Any]) -> Answer:
-    """Does it, and says what became of it. Ends the process with exit code 2 and one line where it cannot be done."""
-    try:
-        master_key = MasterKey(read_master_key(settings.master_key_file))
-    except (OSError, ValueError) as error:
-        stop(f"MASTER_KEY_FILE: {error}")
-    maintenance = Maintenance(settings, await open_store(settings.storage_url, "auth"), master_key)
-    try:
-        with bind(RequestContext(request_id=new_id(), user_agent="fastcms on the command line")):
+def _on_maintenance(
+    method: Callable[[Maintenance, Mapping[str, Any]], Awaitable[Answer]],
+) -> Callable[[Settings, Mapping[str, Any]], Awaitable[Answer]]:
+    async def operation(settings: Settings, asked: Mapping[str, Any]) -> Answer:
+        master_key = MasterKey(*read_master_keys(settings.master_key_file))
+        maintenance = Maintenance(settings, await open_store(settings.storage_url, "auth"), master_key)
+        try:
             await maintenance.prepare()
-            return await OPERATIONS[operation](maintenance, asked)
-    except Invalid as error:
-        stop("; ".join(f"{one.field}: {one.message}" for one in error.fields) or error.detail)
-    except (DomainError, ValueError) as error:
-        stop(error.detail if isinstance(error, DomainError) else str(error))
-    finally:
-        await maintenance.close()
+            return await method(maintenance, asked)
+        finally:
+            await maintenance.close()
+
+    return operation
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in OPERATIONS:
-        stop(f"say what to do: {', '.join(OPERATIONS)}")
-    answer = asyncio.run(main(load(Settings), sys.argv[1], orjson.loads(sys.stdin.buffer.read() or b"{}")))
-    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+    perform(
+        Settings,
+        {
+            "create-admin": _on_maintenance(Maintenance.create_admin),
+            "unlock": _on_maintenance(Maintenance.unlock),
+            "rotate-signing-keys": _on_maintenance(Maintenance.rotate_signing_keys),
+            "reseal": _on_maintenance(Maintenance.reseal),
+        },
+    )

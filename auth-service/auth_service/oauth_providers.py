@@ -56,13 +56,13 @@ class Providers:
         """Its client secret."""
         if provider.client_secret is None:
             return None
-        return self._master_key.unseal(provider.client_secret, _owner(provider.id)).decode()
+        return self._master_key.unseal(provider.client_secret, owner(provider.id)).decode()
 
     async def create(self, provider: OAuthProvider, secret: str | None) -> OAuthProvider:
         """Keeps a new one. Invalid, Conflict (PROVIDER_EXISTS)."""
         _check(provider)
         if secret:
-            sealed = self._master_key.seal(secret.encode(), _owner(provider.id))
+            sealed = self._master_key.seal(secret.encode(), owner(provider.id))
             provider = replaced(provider, client_secret=sealed)
         if not await self._store.add_provider(provider):
             raise Conflict("There is a provider of this name.", reason="PROVIDER_EXISTS")
@@ -77,7 +77,7 @@ class Providers:
             raise Invalid([FieldError(name, "Must not be null.") for name in nulls])
         changes = dict(wanted)
         if changes.get("client_secret"):
-            changes["client_secret"] = self._master_key.seal(wanted["client_secret"].encode(), _owner(provider_id))
+            changes["client_secret"] = self._master_key.seal(wanted["client_secret"].encode(), owner(provider_id))
         _check(replaced(before, **changes))
         after = await self._store.change_provider(provider_id, changes | {"updated": times.now_text()})
         if after is None:
@@ -136,7 +136,8 @@ def _check(provider: OAuthProvider) -> None:
         raise Invalid(problems)
 
 
-def _owner(provider_id: str) -> str:
+def owner(provider_id: str) -> str:
+    """What its secret is sealed for."""
     return f"oauth-provider:{provider_id}"
 
 

@@ -52,6 +52,11 @@ class OAuthStore:
         document = await self._storage.update(PROVIDERS.name, provider_id, Change(set=changes))
         return None if document is None else msgspec.convert(document, OAuthProvider)
 
+    async def swap_secret(self, provider_id: str, before: str, after: str) -> bool:
+        """Puts a secret that is sealed anew in the place of the one that was read; False where that has gone."""
+        change = Change(set={"client_secret": after})
+        return await self._storage.update(PROVIDERS.name, provider_id, change, eq("client_secret", before)) is not None
+
     async def delete_provider(self, provider_id: str) -> OAuthProvider | None:
         """What it was, with all its links gone; None where it was gone."""
         document = await self._storage.delete(PROVIDERS.name, provider_id)

@@ -23,11 +23,14 @@ TRIES = 5
 # Wrong tries of an hour after which no code is good for the rest of it: 20 in a million.
 _HOURLY_TRIES = 20
 
-# KEYS: code, tries of the hour. ARGV: hash of what was tried, tries, tries of the hour, 1 to use the code up.
+# KEYS: code, tries of the hour. ARGV: hash of what was tried, tries, tries of the hour, 1 to use the code up; further
+# hashes of what was tried, under keys that are good still.
 _TRY = """
 local kept = redis.call('HGET', KEYS[1], 'hash')
 local hour = tonumber(redis.call('GET', KEYS[2]) or '0')
-if kept and kept == ARGV[1] and hour < tonumber(ARGV[3]) then
+local good = kept and kept == ARGV[1]
+for i = 5, #ARGV do good = good or kept == ARGV[i] end
+if good and hour < tonumber(ARGV[3]) then
   if ARGV[4] == '1' then redis.call('DEL', KEYS[1]) end
   return 'good'
 end
@@ -41,9 +44,9 @@ return 'wrong'
 class OneTimeCodes:
     """The live codes of all accounts."""
 
-    def __init__(self, redis: Redis, key: bytes) -> None:
+    def __init__(self, redis: Redis, *keys: bytes) -> None:
         self._redis = redis
-        self._key = key
+        self._keys = keys
         self._try = redis.register_script(_TRY)
 
     async def issue(self, realm: str, email_key: str) -> str:
@@ -53,7 +56,7 @@ class OneTimeCodes:
         with redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(name)
-                pipe.hset(name, mapping={"hash": self._hash(realm, email_key, code), "tries": 0})
+                pipe.hset(name, mapping={"hash": self._hashes(realm, email_key, code)[0], "tries": 0})
                 pipe.expire(name, LIFETIME)
                 await pipe.execute()
         return code
@@ -62,7 +65,8 @@ class OneTimeCodes:
         """Whether `code` is the live one. A right one is used up where `use` says so, a wrong one counts as a try."""
         account = _account(email_key)
         keys = [redis_keys.one_time_code(realm, account), redis_keys.one_time_code_tries(realm, account)]
-        arguments: list[str | int] = [self._hash(realm, email_key, code.strip()), TRIES, _HOURLY_TRIES, int(use)]
+        first, *others = self._hashes(realm, email_key, code.strip())
+        arguments: list[str | int] = [first, TRIES, _HOURLY_TRIES, int(use), *others]
         with redis_errors():
             verdict: bytes = await self._try(keys=keys, args=arguments)
         return verdict == b"good"
@@ -72,9 +76,10 @@ class OneTimeCodes:
         with redis_errors():
             await self._redis.delete(redis_keys.one_time_code(realm, _account(email_key)))
 
-    def _hash(self, realm: str, email_key: str, code: str) -> str:
+    def _hashes(self, realm: str, email_key: str, code: str) -> list[str]:
         # A plain hash of six digits is undone in a second; under a key that is not in Redis it is not.
-        return hmac.new(self._key, f"{realm}|{email_key}|{code}".encode(), hashlib.sha256).hexdigest()
+        text = f"{realm}|{email_key}|{code}".encode()
+        return [hmac.new(key, text, hashlib.sha256).hexdigest() for key in self._keys]
 
 
 def _account(email_key: str) -> str:

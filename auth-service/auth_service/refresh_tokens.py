@@ -38,18 +38,22 @@ class RefreshToken:
 
 
 class RefreshTokens:
-    """Makes and recognises refresh tokens."""
+    """Makes refresh tokens with the first of the keys, and recognises those made with any."""
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, *keys: bytes) -> None:
+        self._keys = keys
 
     def first(self, session_id: str) -> RefreshToken:
         """The first token of a new session."""
-        return self._token(session_id, 1, os.urandom(_SECRET))
+        return self._token(self._keys[0], session_id, 1, os.urandom(_SECRET))
 
-    def successor(self, token: RefreshToken) -> RefreshToken:
-        """The one token that may follow `token`."""
-        return self._token(token.session_id, token.generation + 1, self._mac(b"next", token.text.encode()))
+    def successors(self, token: RefreshToken) -> list[RefreshToken]:
+        """The tokens that may follow `token`: the one that does, and those that a replica with another first key would
+        have put in its place."""
+        return [
+            self._token(key, token.session_id, token.generation + 1, _mac(key, b"next", token.text.encode()))
+            for key in self._keys
+        ]
 
     def parse(self, text: str) -> RefreshToken:
         """The token that `text` is. Unauthenticated where we never made it."""
@@ -57,7 +61,7 @@ class RefreshTokens:
             data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except ValueError:
             raise invalid() from None
-        if len(data) != _LENGTH or not hmac.compare_digest(data[-_TAG:], self._tag(data[:-_TAG])):
+        if len(data) != _LENGTH or not self._made(data[:-_TAG], data[-_TAG:]):
             raise invalid()
         session_id = str(uuid.UUID(bytes=data[:16]))
         token = RefreshToken(session_id, int.from_bytes(data[16:20]), data[20 : 20 + _SECRET], _encode(data))
@@ -65,20 +69,25 @@ class RefreshTokens:
             raise invalid()
         return token
 
-    def _token(self, session_id: str, generation: int, secret: bytes) -> RefreshToken:
+    def _made(self, body: bytes, tag: bytes) -> bool:
+        return any(hmac.compare_digest(tag, _tag(key, body)) for key in self._keys)
+
+    def _token(self, key: bytes, session_id: str, generation: int, secret: bytes) -> RefreshToken:
         body = uuid.UUID(session_id).bytes + generation.to_bytes(4) + secret
-        return RefreshToken(session_id, generation, secret, _encode(body + self._tag(body)))
-
-    def _tag(self, body: bytes) -> bytes:
-        return self._mac(b"tag", body)[:_TAG]
-
-    def _mac(self, label: bytes, data: bytes) -> bytes:
-        return hmac.new(self._key, label + b":" + data, hashlib.sha256).digest()
+        return RefreshToken(session_id, generation, secret, _encode(body + _tag(key, body)))
 
 
 def invalid() -> Unauthenticated:
     """The one answer to any refresh token that is not good (any more)."""
     return Unauthenticated("The refresh token is not valid. Sign in again.", reason="REFRESH_TOKEN_INVALID")
+
+
+def _tag(key: bytes, body: bytes) -> bytes:
+    return _mac(key, b"tag", body)[:_TAG]
+
+
+def _mac(key: bytes, label: bytes, data: bytes) -> bytes:
+    return hmac.new(key, label + b":" + data, hashlib.sha256).digest()
 
 
 def _encode(data: bytes) -> str:

@@ -68,7 +68,7 @@ class SecondFactors:
         if identity.mfa_enabled:
             raise Conflict("A second factor is enabled already. Disable it first.", reason="MFA_ALREADY_ENABLED")
         secret = pyotp.random_base32()
-        factor = SecondFactor(secret=self._master_key.seal(secret.encode(), _owner(identity)))
+        factor = SecondFactor(secret=self._master_key.seal(secret.encode(), owner(identity)))
         await self._store.set_second_factor(identity, to_document(factor))
         url = pyotp.TOTP(secret).provisioning_uri(name=identity.email, issuer_name="FastCMS")
         picture = io.BytesIO()
@@ -127,7 +127,7 @@ class SecondFactors:
         digits = re.sub(r"[\s-]", "", code)
         if not re.fullmatch(r"[0-9]{6}", digits):
             return None
-        totp = pyotp.TOTP(self._master_key.unseal(factor.secret, _owner(identity)).decode())
+        totp = pyotp.TOTP(self._master_key.unseal(factor.secret, owner(identity)).decode())
         now = int(self._clock()) // STEP
         matching = [
             step
@@ -163,7 +163,8 @@ def wrong() -> Unauthenticated:
     return Unauthenticated("The code of the second factor is not right.", reason="MFA_CODE_INVALID")
 
 
-def _owner(identity: Identity) -> str:
+def owner(identity: Identity) -> str:
+    """What the secret of a second factor is sealed for."""
     return f"totp:{identity.id}"
 
 

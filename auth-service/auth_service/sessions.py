@@ -37,6 +37,7 @@ Outcome = Literal["rotated", "concurrent", "theft", "gone"]
 # moves), actor while impersonating, and for refresh tokens: generation, current and previous (hashes), rotated (ms).
 
 # ARGV: generation and hash of the token that was presented, hash of its successor, idle (ms), last_used, grace (ms).
+# Behind the channel and the session's id: hashes of what the successor is for replicas that use another key first.
 # A generation above the one on record is of ours all the same: Redis has lost its last moments, the client has not.
 _ROTATE = """
 local cells = redis.call('HMGET', KEYS[1], 'generation', 'current', 'previous', 'rotated', 'absolute')
@@ -44,9 +45,11 @@ if not cells[1] then return 'gone' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local presented, known = tonumber(ARGV[1]), tonumber(cells[1])
-if presented == known - 1 and ARGV[2] == cells[3] and ARGV[3] == cells[2]
-    and now - tonumber(cells[4]) <= tonumber(ARGV[6]) then
-  return 'concurrent'
+if presented == known - 1 and ARGV[2] == cells[3] and now - tonumber(cells[4]) <= tonumber(ARGV[6]) then
+  if ARGV[3] == cells[2] then return 'concurrent' end
+  for i = 9, #ARGV do
+    if ARGV[i] == cells[2] then return 'concurrent ' .. (i - 8) end
+  end
 end
 if presented > known or (presented == known and ARGV[2] == cells[2]) then
   redis.call('HSET', KEYS[1], 'generation', presented + 1, 'current', ARGV[3], 'previous', ARGV[2], 'rotated', now,
@@ -127,7 +130,7 @@ class Sessions:
 
         Presented again within the grace it gives the same successor; later it is theft, and the session has ended.
         """
-        successor = self._tokens.successor(token)
+        successor, *others = self._tokens.successors(token)
         with redis_errors():
             answer = await self._rotate(
                 keys=[redis_keys.session(token.session_id)],
@@ -140,9 +143,13 @@ class Sessions:
                     GRACE_SECONDS * 1000,
                     redis_keys.SESSION_REVOKED,
                     token.session_id,
+                    *(other.hash for other in others),
                 ],
             )
-        outcome: Outcome = answer.decode()
+        outcome: Outcome
+        outcome, _, other = answer.decode().partition(" ")
+        if other:
+            successor = others[int(other) - 1]
         if outcome != "gone":
             await self._note(token.session_id, user_id, outcome)
         return outcome, successor.text

@@ -66,6 +66,12 @@ FENCES = Table("fences")
 GUARDS = Table("guards")
 SETTINGS = Table("settings")
 _SUPERADMINS = "superadmins"
+# Where the sealed secret of each stands.
+_SECRETS = {
+    SigningKey: (SIGNING_KEYS, "private"),
+    Identity: (IDENTITIES, "second_factor.secret"),
+    PendingMail: (MAILS, "message"),
+}
 
 
 class AuthStore:
@@ -205,6 +211,10 @@ class AuthStore:
         change = Change(set={"due": until}, inc={"attempts": 1})
         document = await self.storage.update(MAILS.name, mail_id, change, le("due", now))
         return None if document is None else msgspec.convert(document, PendingMail)
+
+    async def pending_mails(self) -> int:
+        """How many mails wait, tried before or not."""
+        return await self.storage.count(MAILS.name)
 
     async def put_off_mail(self, mail_id: str, due: str) -> None:
         """Has it tried again at `due`."""
@@ -395,6 +405,18 @@ class AuthStore:
             except Duplicate:
                 continue
             return
+
+    # -- what is sealed --------------------------------------------------------------------------------------------
+
+    async def sealed_mails(self) -> list[PendingMail]:
+        """Those that wait, whenever they are due."""
+        return [msgspec.convert(one, PendingMail) for one in await self.storage.find(MAILS.name)]
+
+    async def swap_secret(self, of: SigningKey | Identity | PendingMail, before: str, after: str) -> bool:
+        """Puts a secret that is sealed anew in the place of the one that was read; False where that has gone."""
+        table, path = _SECRETS[type(of)]
+        change = Change(set={path: after})
+        return await self.storage.update(table.name, of.id, change, eq(path, before)) is not None
 
     # -- jobs -----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -121,6 +122,43 @@ def unlock(email: Annotated[str, typer.Argument(help="Whose lock to open.")]) ->
         with deployment.redis() as redis_url:
             opened = maintenance.call(deployment, redis_url, "auth_service", "unlock", email=email)["opened"]
     print(f"{email} was {'locked and is open now' if opened else 'not locked; its failures are forgotten'}")
+
+
+class Key(StrEnum):
+    """The keys that can be exchanged."""
+
+    SIGNING = "signing"
+    MASTER = "master"
+    SERVICE = "service"
+
+
+@app.command("rotate-keys", epilog=ENVIRONMENT)
+def rotate_keys(
+    key: Annotated[Key, typer.Argument(help="Which key.")],
+    forget: Annotated[
+        bool, typer.Option("--forget", help="End the former key at once: sessions that it made cannot be refreshed.")
+    ] = False,
+) -> None:
+    """Exchange a key without losing anything.
+
+    \b
+    signing   makes the next key for access tokens; running replicas pick it up
+    master    seals signing keys, second factors, OAuth secrets, waiting mails anew
+    service   seals settings and secrets of jobs anew, signs audit checkpoints anew
+
+    In a data folder master and service are one step, with the suite stopped; the former key stays good, for tokens of
+    sessions that it made, until --forget. In a deployment the key file has two lines first, the new key above the old
+    one: deploy/README.md, Secrets.
+    """
+    from fastcms_cli import rotation
+
+    with failing():
+        deployment = load(Deployment)
+        print(
+            rotation.signing(deployment)
+            if key is Key.SIGNING
+            else rotation.exchange(deployment, key.value, forget=forget)
+        )
 
 
 @app.command(epilog=ENVIRONMENT)

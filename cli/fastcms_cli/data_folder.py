@@ -66,7 +66,7 @@ class DataFolder:
         path = self.folder("secrets") / name
         if not path.exists():
             value = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=")
-            _replace(path, value)
+            replace_file(path, value)
         return path
 
     @property
@@ -75,14 +75,14 @@ class DataFolder:
 
     def write_run_file(self, content: dict[str, Any]) -> None:
         """Say what runs where, for tests and tools; 0600 because the address of Redis carries its password."""
-        _replace(self.run_file, json.dumps(content, indent=2).encode() + b"\n")
+        replace_file(self.run_file, json.dumps(content, indent=2).encode() + b"\n")
 
     def close(self) -> None:
         self.run_file.unlink(missing_ok=True)
         os.close(self.lock_fd)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write the whole file or none of it: a crash halfway must not leave half a key behind."""
     part = path.with_name(path.name + ".new")
     part.unlink(missing_ok=True)

@@ -18,21 +18,40 @@ _NONCE = 12
 
 
 class Sealer:
-    """Seals and opens texts. Any service that has the shared key can open what another has sealed."""
+    """Seals and opens texts. Any service that has the shared key can open what another has sealed.
 
-    def __init__(self, service_key: bytes) -> None:
-        key = HKDF(SHA256(), length=32, salt=None, info=b"fastcms sealed settings v1").derive(service_key)
-        self._cipher = AESGCM(key)
+    The first of the keys seals; what was sealed with one of the others opens still.
+    """
+
+    def __init__(self, *service_keys: bytes) -> None:
+        self._ciphers = [
+            AESGCM(HKDF(SHA256(), length=32, salt=None, info=b"fastcms sealed settings v1").derive(key))
+            for key in service_keys
+        ]
 
     def seal(self, text: str, purpose: str) -> str:
         """The text, sealed. It can be opened for the same purpose only."""
         nonce = os.urandom(_NONCE)
-        return _PREFIX + base64.b64encode(nonce + self._cipher.encrypt(nonce, text.encode(), purpose.encode())).decode()
+        sealed = self._ciphers[0].encrypt(nonce, text.encode(), purpose.encode())
+        return _PREFIX + base64.b64encode(nonce + sealed).decode()
 
     def open(self, sealed: str, purpose: str) -> str:
-        """The text. ValueError where it was not sealed with this key for this purpose."""
+        """The text. ValueError where it was sealed with none of the keys for this purpose."""
+        return self._open(sealed, purpose)[0]
+
+    def renewed(self, sealed: str, purpose: str) -> str | None:
+        """The same text, sealed with the first key; None where it is already. ValueError as from `open`."""
+        text, place = self._open(sealed, purpose)
+        return self.seal(text, purpose) if place else None
+
+    def _open(self, sealed: str, purpose: str) -> tuple[str, int]:
         try:
             raw = base64.b64decode(sealed.removeprefix(_PREFIX), validate=True)
-            return self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], purpose.encode()).decode()
-        except (InvalidTag, ValueError) as error:
-            raise ValueError(f"{purpose} cannot be opened: it was sealed with another key") from error
+        except ValueError as error:
+            raise ValueError(f"{purpose} cannot be opened: it is not sealed") from error
+        for place, cipher in enumerate(self._ciphers):
+            try:
+                return cipher.decrypt(raw[:_NONCE], raw[_NONCE:], purpose.encode()).decode(), place
+            except (InvalidTag, ValueError):
+                continue
+        raise ValueError(f"{purpose} cannot be opened: it was sealed with another key")

@@ -24,20 +24,26 @@ def proof_of(key: bytes, service: str, timestamp: int) -> str:
     return hmac.new(key, f"{service}:{timestamp}".encode(), hashlib.sha256).hexdigest()
 
 
-def read_key(path: Path) -> bytes:
-    """The key that all services share. Raises OSError where it cannot be read, ValueError where it is too short."""
-    key = path.read_bytes().strip()
-    if len(key) < 32:
+def read_keys(path: Path) -> tuple[bytes, ...]:
+    """The keys that all services share, one a line: the first is in force, the others are good still, while it is being
+    exchanged. Raises OSError where they cannot be read, ValueError where one is too short."""
+    keys = tuple(path.read_bytes().split())
+    if not keys or min(map(len, keys)) < 32:
         raise ValueError(f"{path} has to hold at least 32 characters")
-    return key
+    return keys
 
 
-def service_key(settings: ProcessSettings) -> bytes:
-    """The key that SERVICE_KEY_FILE names. Ends the process with one line and exit code 2 where there is none."""
+def read_key(path: Path) -> bytes:
+    """The one that is in force."""
+    return read_keys(path)[0]
+
+
+def service_keys(settings: ProcessSettings) -> tuple[bytes, ...]:
+    """The keys that SERVICE_KEY_FILE names. Ends the process with one line and exit code 2 where there is none."""
     if settings.service_key_file is None:
         stop("SERVICE_KEY_FILE: is needed")
     try:
-        return read_key(settings.service_key_file)
+        return read_keys(settings.service_key_file)
     except (OSError, ValueError) as error:
         stop(f"SERVICE_KEY_FILE: {error}")
 

@@ -7,7 +7,7 @@ from fastcms.scheduler.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_se
 from fastcms.scheduler.v1.metrics_pb2_grpc import add_MetricsServiceServicer_to_server
 from fastcms.scheduler.v1.scheduler_pb2_grpc import add_SchedulerServiceServicer_to_server
 from fastcms_common.process import Process, start, until_available
-from fastcms_common.service_tokens import service_key
+from fastcms_common.service_tokens import service_keys
 from scheduler_service.catalog import Catalog
 from scheduler_service.config import SERVICE, ServiceSettings
 from scheduler_service.export_files import ExportFiles
@@ -27,7 +27,7 @@ from scheduler_service.tasks import TASKS
 
 
 async def main(settings: ServiceSettings) -> None:
-    seal = Seal(service_key(settings))
+    seal = Seal(*service_keys(settings))
     async with Process(settings, SERVICE) as process:
         store = LedgerStore(await process.storage("scheduler"))
         messages = Messages(settings.redis_url)

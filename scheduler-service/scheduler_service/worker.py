@@ -31,7 +31,7 @@ from fastcms_common import logs, tracing
 from fastcms_common.channels import open_channel
 from fastcms_common.errors import TimedOut
 from fastcms_common.metrics import serve_metrics
-from fastcms_common.service_tokens import ServiceTokens, service_key
+from fastcms_common.service_tokens import ServiceTokens, service_keys
 from fastcms_common.settings import load
 from fastcms_common.times import from_text
 from fastcms_common.tls import tls_of
@@ -120,7 +120,7 @@ def main() -> None:
     if settings.metrics_listen:
         serve_metrics(settings.metrics_listen)
     tracing.start(settings, f"scheduler-{role if role != 'both' else 'worker'}")
-    key = service_key(settings)
+    key = service_keys(settings)[0]
     background = Background()
     channels = background.call(_connect(settings, key))
     app = make_app(settings.redis_url, settings.visibility_timeout_seconds)
