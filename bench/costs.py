@@ -49,7 +49,6 @@ from fastcms_common.storage import In, open_store, position  # noqa: E402
 from tests.mongo_server import MONGODB, start_server  # noqa: E402
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
-HEADING = "## Costs by the number of records"
 FEW, MANY = 1_000, 1_000_000
 # A stand-in for MongoDB that sorts without its indexes is asked for less: each of its pages reads everything.
 MOST_ON_A_STAND_IN = 10_000
@@ -136,20 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = uvloop.run(_measured(asked))
     print(text)
     if asked.write:
-        rest = kept_out(RESULTS.read_text())
+        results = RESULTS.read_text()
+        rest = results.replace(report.section(results, report.COSTS), "")
         RESULTS.write_text(f"{rest.rstrip()}\n\n{text}\n")
         say(f"written to {RESULTS.relative_to(ROOT)}")
-
-
-def kept_out(results: str) -> str:
-    """The text of RESULTS.md without the section that is written here."""
-    return re.sub(rf"{re.escape(HEADING)}\n.*?(?=^## |\Z)", "", results, flags=re.DOTALL | re.MULTILINE)
-
-
-def section(results: str) -> str:
-    """That section alone; empty where there is none."""
-    found = re.search(rf"{re.escape(HEADING)}\n.*?(?=^## |\Z)", results, flags=re.DOTALL | re.MULTILINE)
-    return found[0].strip() if found else ""
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -163,7 +152,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 async def _measured(asked: argparse.Namespace) -> str:
     parts = [
-        f"{HEADING}\n\nMedian milliseconds of one request after the other, {PER_PAGE} records on a page, cursors "
+        f"{report.COSTS}\n\nMedian milliseconds of one request after the other, {PER_PAGE} records on a page, cursors "
         f"anywhere in the order;\n{asked.rounds} rounds of both collections in turn, in one process, without the "
         f"network. The aim: at most {AIM} times as\nmuch. `make costs` prints it."
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -9,6 +10,9 @@ from statistics import median
 from bench.loads import KINDS, Outcome
 
 NOTHING = "–"
+# The sections of RESULTS.md that `make bench` leaves alone: one is written by hand, one by `make costs`.
+TRIED = "## What was tried"
+COSTS = "## Costs by the number of records"
 
 
 @dataclass
@@ -81,6 +85,18 @@ def rates(measured: Measurements, systems: Sequence[str], count: int) -> str:
     return table(head, rows)
 
 
+def ratios(measured: Measurements, system: str, peer: str, count: int) -> list[tuple[str, float]]:
+    """How many times the peer's rate the system's is, for each kind that both have."""
+    both = ((kind, measured.get((system, kind)), measured.get((peer, kind))) for kind in _kinds(measured))
+    return [(title(kind, count), own.rate / other.rate) for kind, own, other in both if own and other and other.rate]
+
+
+def missed(found: Sequence[tuple[str, float]], peer: str) -> str:
+    """Which requests are behind the peer, and by how much."""
+    behind = ", ".join(f"{name} ({ratio:.2f})" for name, ratio in found if ratio < 1)
+    return f"Behind {peer} in this run: {behind}." if behind else f"Ahead of {peer} on every row of this run."
+
+
 def details(measured: Measurements, systems: Sequence[str], count: int) -> str:
     """Latency, errors, CPU and memory of each system for each kind."""
     head = ["Request", "System", "p50 ms", "p99 ms", "Errors", "CPU s/1000", "MiB"]
@@ -117,3 +133,9 @@ def _ratio(own: Measurement | None, peer: Measurement | None) -> str:
     if own is None or peer is None or not peer.rate:
         return NOTHING
     return f"{own.rate / peer.rate:.2f}"
+
+
+def section(results: str, heading: str) -> str:
+    """One section of RESULTS.md; empty where there is none."""
+    found = re.search(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", results, flags=re.DOTALL | re.MULTILINE)
+    return found[0].rstrip() if found else ""

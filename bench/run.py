@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench import report  # noqa: E402
-from bench.costs import section  # noqa: E402
 from bench.loads import CONNECTIONS, KINDS, find_wrk, run_load  # noqa: E402
+from bench.plot import picture  # noqa: E402
 from bench.progress import say  # noqa: E402
 from bench.report import Measurement, Measurements  # noqa: E402
 from bench.systems.pocketbase import PocketBase  # noqa: E402
@@ -34,6 +34,7 @@ from bench.systems.suite import FastCms  # noqa: E402
 from bench.systems.system import BUILD, System  # noqa: E402
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
+PLOT = ROOT / "docs" / "images" / "speed.svg"
 SCALES = (1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -68,17 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(_memory(systems, plan))
         return
     wrk = find_wrk()
-    parts = [_heading(plan, busy), _compared(wrk, systems, plan)]
+    measured, idle, by_process = _measure(wrk, systems, plan)
+    ratios = report.ratios(measured, FastCms.name, PocketBase.name, plan.records)
+    parts = [_heading(plan, busy), _compared(measured, idle, by_process, plan)]
+    if ratios:
+        parts.insert(1, report.missed(ratios, PocketBase.name))
     if asked.scale:
         parts += [_by_workers(wrk, plan), _by_records(wrk, plan, asked.most)]
-    if RESULTS.exists() and (costs := section(RESULTS.read_text())):
-        # Measured by `make costs`, in its own time.
-        parts.append(costs)
+    # Written by hand, and measured by `make costs`.
+    parts += [
+        part for heading in (report.TRIED, report.COSTS) if (part := report.section(RESULTS.read_text(), heading))
+    ]
     text = "\n\n".join(parts) + "\n"
     print(text)
     if asked.write:
         RESULTS.write_text(text)
-        say(f"written to {RESULTS.relative_to(ROOT)}")
+        PLOT.write_text(picture(ratios, PocketBase.name))
+        say(f"written to {RESULTS.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -107,9 +114,8 @@ def _plan(asked: argparse.Namespace) -> Plan:
     return Plan(asked.seconds or seconds, asked.rounds or rounds, 10_000, kinds)
 
 
-def _compared(wrk: str, systems: Sequence[System], plan: Plan) -> str:
-    measured, idle, by_process = _measure(wrk, systems, plan)
-    names = [system.name for system in systems]
+def _compared(measured: Measurements, idle: dict[str, float], by_process: dict[str, float], plan: Plan) -> str:
+    names = list(idle)
     memory = report.table(["MiB, idle with the records", *names], [["", *(f"{idle[name]:,.0f}" for name in names)]])
     tables = [report.rates(measured, names, plan.records), memory, report.memory(by_process)]
     return "\n\n".join([*tables, report.details(measured, names, plan.records)])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 
 from bench import report, run
 from bench.loads import KINDS, Outcome, Request, as_lines, find_wrk, outcome_of
+from bench.plot import picture
 from bench.records import CATEGORIES, batches, records
 from bench.report import Measurement
 
@@ -110,3 +113,24 @@ def test_without_wrk_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
 def test_the_memory_of_each_process_is_a_row():
     lines = report.memory({"gateway": 61.4, "worker alone": 1052.0}).splitlines()
     assert lines[2:] == ["| gateway                        |    61 |", "| worker alone                   | 1,052 |"]
+
+
+def test_the_picture_has_a_bar_for_each_request_and_says_which_are_behind():
+    everything = {("ours", "get"): measured(300), ("peer", "get"): measured(100), ("peer", "login"): measured(5)}
+    everything |= {("ours", "health"): measured(80), ("peer", "health"): measured(100)}
+    ratios = report.ratios(everything, "ours", "peer", 10)
+    assert ratios == [("GET /health", 0.8), ("GET one record", 3.0)]
+    assert report.missed(ratios, "peer") == "Behind peer in this run: GET /health (0.80)."
+    assert report.missed(ratios[1:], "peer") == "Ahead of peer on every row of this run."
+    drawn = ElementTree.fromstring(picture([*ratios, ("<&>", 50.0)], "peer"))
+    widths = [int(bar.attrib["width"]) for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")]
+    assert widths == [120, 450, 450]
+
+
+def test_sections_that_others_write_are_kept():
+    results = (
+        "# Results\n\n## Records\n\nrows\n\n## What was tried\n\nthis\n\n## Costs by the number of records\n\nthat\n"
+    )
+    assert report.section(results, report.TRIED) == "## What was tried\n\nthis"
+    assert report.section(results, report.COSTS) == "## Costs by the number of records\n\nthat"
+    assert report.section("# Results\n", report.COSTS) == ""
