@@ -28,6 +28,7 @@ from fastcms.auth.v1.identities_pb2_grpc import IdentitiesServiceStub
 from fastcms.auth.v1.settings_pb2_grpc import SettingsServiceStub
 from fastcms_common import redis_keys
 from fastcms_common.events import EventStream
+from fastcms_common.measures import keep_measuring, stream_measure
 from fastcms_common.process import Process, start, until_available
 from fastcms_common.sealing import Sealer
 from fastcms_common.service_tokens import ServiceTokens, service_keys
@@ -64,7 +65,12 @@ async def main(settings: Settings) -> None:
                 (add_UsersServiceServicer_to_server, UsersServicer(identities, credentials, trail)),
                 (add_SettingsServiceServicer_to_server, SettingsServicer(runtime, known, SettingsServiceStub(auth))),
             ],
-            background=[events.consume(trail.store_batch), rules_copy.watch(), runtime.watch()],
+            background=[
+                events.consume(trail.store_batch),
+                rules_copy.watch(),
+                runtime.watch(),
+                keep_measuring(stream_measure(redis, redis_keys.AUDIT_EVENTS)),
+            ],
         )
 
 

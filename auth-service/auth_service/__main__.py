@@ -27,6 +27,7 @@ from auth_service.mail_tokens import MailTokens
 from auth_service.mail_transports import Transport, outbox, smtp
 from auth_service.mails import Mails
 from auth_service.master_key import MasterKey
+from auth_service.measures import mail_measure, session_measure
 from auth_service.members import Members
 from auth_service.mfa_servicer import MfaServicer, SettingsServicer
 from auth_service.oauth import OAuth
@@ -58,8 +59,9 @@ from fastcms.auth.v1.oauth_pb2_grpc import (
 )
 from fastcms.auth.v1.settings_pb2_grpc import add_SettingsServiceServicer_to_server
 from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceStub
-from fastcms_common import live_settings
+from fastcms_common import live_settings, redis_keys
 from fastcms_common.errors import Conflict, Invalid
+from fastcms_common.measures import keep_measuring, stream_measure
 from fastcms_common.process import Process, start, until_available
 from fastcms_common.sealing import Sealer
 from fastcms_common.service_tokens import service_keys
@@ -212,6 +214,12 @@ class Service:
             self.settings_changes.watch(),
             self.mails.send_forever(),
             self.followed.watch(),
+            keep_measuring(
+                stream_measure(self.redis, redis_keys.COLLECTION_EVENTS),
+                stream_measure(self.redis, redis_keys.MAIL_REQUESTS),
+                session_measure(self.redis),
+                mail_measure(self.store),
+            ),
         ]
 
 

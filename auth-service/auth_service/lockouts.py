@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from prometheus_client import Counter
 from redis.asyncio import Redis
 
 from auth_service.auth_settings import AuthSettings, LiveSettings
@@ -95,6 +96,9 @@ return {failed, 0}
 
 # ARGV: nothing.
 _LOOK = _PRELUDE + "return {failed, locked_until, locked_until > now and locked_until - now or 0}"
+
+
+locks_total = Counter("auth_lockouts", "Accounts locked for too many wrong guesses.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,10 @@ class Lockouts:
                 keys=[key],
                 args=[settings.account_lockout_attempts, lock_ms, attempt_id, max(_MEMORY_MS, lock_ms)],
             )
-        return _seconds(locked) if locked else None
+        if not locked:
+            return None
+        locks_total.inc()
+        return _seconds(locked)
 
     async def _take_place(self, key: str, attempt_id: str, settings: AuthSettings) -> None:
         lock_ms = settings.account_lockout_duration * 1000

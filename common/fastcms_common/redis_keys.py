@@ -62,8 +62,14 @@ def oauth_proof(proof_hash: str) -> str:
 #   events:mail-requests   what people ask to be mailed; written and read by auth-service, so that asking for a mail
 #                          takes the same time whether or not there is an account
 AUDIT_EVENTS = "events:audit"
+#   {stream}:refused       what its consumer could not take, set aside for a person; no TTL
 COLLECTION_EVENTS = "events:collections"
 MAIL_REQUESTS = "events:mail-requests"
+
+
+def refused(stream: str) -> str:
+    return f"{stream}:refused"
+
 
 # Schemas. Written by collections-service.
 #   collections-changed    pub/sub channel; a message is the id of a collection whose schema, rules or name changed
@@ -83,6 +89,9 @@ AUDIT_CHECKPOINT = "audit:checkpoint"
 #   celery:*               Celery's queue and what it knows of messages that are not acknowledged yet
 #   redbeat:*              RedBeat's copy of the schedules, and the lock of the one beat that is in charge
 CELERY_PREFIX = "celery:"
+# Of kombu's making: the list of messages that wait, and the hash of those that a worker has taken.
+CELERY_QUEUE = f"{CELERY_PREFIX}runs"
+CELERY_TAKEN = f"{CELERY_PREFIX}unacked"
 REDBEAT_PREFIX = "redbeat:"
 
 # Which addresses may come in. Written by admin-service alone, read by every gateway worker.

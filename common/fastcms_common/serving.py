@@ -21,7 +21,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from fastcms.common.v1.options_pb2 import Access
 from fastcms_common import context, tracing
@@ -58,6 +58,8 @@ _seconds = Histogram(
     ["rpc"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+
+_in_flight = Gauge("fastcms_rpcs_in_flight", "Calls being served.", ["rpc"])
 
 Check = Callable[[], Awaitable[None]]
 """Returns where a dependency answers, raises where it does not."""
@@ -241,15 +243,20 @@ class _Call:
         self._authenticator = authenticator
         self._elapsed = _seconds.labels(rpc)
         self._succeeded = _calls.labels(rpc, "OK")
+        self._running = 0
+        _in_flight.labels(rpc).set_function(lambda: self._running)
 
     def answering_once(self, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(request: Any, servicer_context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             started = time.perf_counter()
+            self._running += 1
             try:
                 await self._admit(request, servicer_context)
                 answer = await behaviour(request, servicer_context)
             except Exception as error:  # noqa: BLE001 - the one place where any error becomes a status
                 await self._fail(error, servicer_context, started)
+            finally:
+                self._running -= 1
             self._done("OK", started)
             return answer
 
@@ -258,6 +265,7 @@ class _Call:
     def answering_often(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         async def call(request: Any, servicer_context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             started = time.perf_counter()
+            self._running += 1
             try:
                 await self._admit(request, servicer_context)
                 async with contextlib.aclosing(behaviour(request, servicer_context)) as answers:
@@ -265,6 +273,8 @@ class _Call:
                         yield answer
             except Exception as error:  # noqa: BLE001 - the one place where any error becomes a status
                 await self._fail(error, servicer_context, started)
+            finally:
+                self._running -= 1
             self._done("OK", started)
 
         return call

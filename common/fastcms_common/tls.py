@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 
 import grpc
 import grpc.aio
+from prometheus_client import Gauge
 
 from fastcms_common.logs import get_logger
 from fastcms_common.settings import ProcessSettings, stop
@@ -22,6 +23,12 @@ from fastcms_common.settings import ProcessSettings, stop
 # Seconds between two looks at the files, and for which calls on a connection of before may still be under way.
 LOOK = 1.0
 _OUTLIVES = 600.0
+
+_expires = Gauge(
+    "fastcms_tls_expiry_timestamp_seconds",
+    "When this process's certificate ends; 0 without TLS.",
+    multiprocess_mode="livemin",
+)
 
 log = get_logger(__name__)
 
@@ -51,6 +58,12 @@ class Certificate(NamedTuple):
         if load_pem_private_key(self.key, None).public_key() != own.public_key():
             raise ValueError("the key is not that of the certificate")
 
+    def expires(self) -> float:
+        """When the certificate ends, Unix seconds."""
+        from cryptography import x509
+
+        return x509.load_pem_x509_certificate(self.chain).not_valid_after_utc.timestamp()
+
     def name(self) -> str | None:
         """The first DNS name in it, by which the process can be asked for."""
         from cryptography import x509
@@ -72,6 +85,7 @@ class Tls:
         self._looked = clock()
         self._state = self._state_of_files()
         self._certificate = Certificate.read(*self._files)
+        _expires.set(self._certificate.expires())
 
     def current(self) -> Certificate:
         """The newest certificate that can be used; the same object for as long as it is the same. Never raises."""
@@ -105,6 +119,7 @@ class Tls:
             return
         self._certificate = Certificate.read(*self._files)
         self._state = state
+        _expires.set(self._certificate.expires())
         log.info("certificate taken over")
 
     def _state_of_files(self) -> tuple[tuple[int, int, int], ...]:

@@ -6,6 +6,7 @@ from fastcms.scheduler.v1.exports_pb2_grpc import add_ExportsServiceServicer_to_
 from fastcms.scheduler.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from fastcms.scheduler.v1.metrics_pb2_grpc import add_MetricsServiceServicer_to_server
 from fastcms.scheduler.v1.scheduler_pb2_grpc import add_SchedulerServiceServicer_to_server
+from fastcms_common.measures import keep_measuring
 from fastcms_common.process import Process, start, until_available
 from fastcms_common.service_tokens import service_keys
 from scheduler_service.catalog import Catalog
@@ -19,6 +20,7 @@ from scheduler_service.messages import Messages
 from scheduler_service.metrics import Metrics
 from scheduler_service.metrics_servicer import MetricsServicer
 from scheduler_service.own_jobs import OwnJobs
+from scheduler_service.queue import queue_measure
 from scheduler_service.runs import Ledger
 from scheduler_service.sealing import Seal
 from scheduler_service.servicer import SchedulerServicer
@@ -51,7 +53,7 @@ async def main(settings: ServiceSettings) -> None:
                 (add_LedgerServiceServicer_to_server, LedgerServicer(store, ledger, own_jobs, settings.lease_seconds)),
                 (add_ExportsServiceServicer_to_server, ExportsServicer(ExportFiles(settings.exports), process.audit)),
             ],
-            background=[ledger.keep_watching(), history.keep_pruning()],
+            background=[ledger.keep_watching(), history.keep_pruning(), keep_measuring(queue_measure(process.redis))],
         )
 
 
