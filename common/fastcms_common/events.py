@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from fastcms_common.errors import Unavailable
 from fastcms_common.logs import get_logger
+from fastcms_common import redis_keys
 from fastcms_common.redis_connection import DOWN, redis_errors
 
 Handler = Callable[[list[tuple[str, dict[bytes, bytes]]]], Awaitable[None]]
@@ -123,7 +124,7 @@ class EventStream:
         pending: Any = await self._redis.xpending_range(self._name, self._name, min=event_id, max=event_id, count=1)
         if not pending or pending[0]["times_delivered"] < _MAX_DELIVERIES:
             return []
-        await self._redis.xadd(f"{self._name}:refused", fields)  # type: ignore[arg-type]
+        await self._redis.xadd(redis_keys.refused(self._name), fields)  # type: ignore[arg-type]
         return [event_id]
 
 
