@@ -41,12 +41,15 @@ class OAuthServicer(oauth_pb2_grpc.OAuthServiceServicer):
         return await self._begin(request, context, "")
 
     async def AuthorizeOAuthLink(
-        self, request: oauth_pb2.AuthorizeOAuthRequest, context: Any
+        self, request: oauth_pb2.AuthorizeOAuthLinkRequest, context: Any
     ) -> oauth_pb2.AuthorizeOAuthResponse:
         return await self._begin(request, context, (await self._people.caller(request.collection)).id)
 
     async def _begin(
-        self, request: oauth_pb2.AuthorizeOAuthRequest, context: Any, identity_id: str
+        self,
+        request: oauth_pb2.AuthorizeOAuthRequest | oauth_pb2.AuthorizeOAuthLinkRequest,
+        context: Any,
+        identity_id: str,
     ) -> oauth_pb2.AuthorizeOAuthResponse:
         realm = await self._realms.resolve(request.collection)
         url, state, browser = await self._oauth.begin(

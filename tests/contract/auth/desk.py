@@ -52,14 +52,13 @@ class Desk:
         self, collection: str = "customers", redirect_url: str = BACK, bearer: str | None = None
     ) -> oauth_pb2.AuthorizeOAuthResponse:
         """Begins a sign-in; with a `bearer` a link to their account."""
-        request = oauth_pb2.AuthorizeOAuthRequest(
-            collection=collection, provider=self.name, redirect_url=redirect_url, cookie=self.cookie
-        )
         rpc = "AuthorizeOAuthLink" if bearer else "AuthorizeOAuth"
+        kind = getattr(oauth_pb2, f"{rpc}Request")
+        request = kind(collection=collection, provider=self.name, redirect_url=redirect_url, cookie=self.cookie)
         # The cookie comes as metadata, which plain stubs show on the call object only.
         call = self.shop.server.channel.raw.unary_unary(  # type: ignore[attr-defined]
             f"/fastcms.auth.v1.OAuthService/{rpc}",
-            request_serializer=oauth_pb2.AuthorizeOAuthRequest.SerializeToString,
+            request_serializer=kind.SerializeToString,
             response_deserializer=oauth_pb2.AuthorizeOAuthResponse.FromString,
         )(request, metadata=metadata_of(RequestContext("r-1"), bearer))
         try:

@@ -84,6 +84,37 @@ def test_an_account_from_its_making_to_its_end(proxied: Suite, root: Client):
     assert root.get(f"{USERS}/{user_id}").status_code == 404
 
 
+def test_single_sessions_of_somebody_are_seen_and_ended(proxied: Suite, root: Client):
+    user_id = make(root, "sue@example.com")
+    with (
+        closing(Client(proxied, "198.18.0.2").sign_in("sue@example.com", PASSWORD)) as phone,
+        closing(Client(proxied, "198.18.0.3").sign_in("sue@example.com", PASSWORD)) as desk,
+    ):
+        newest, oldest = root.get(f"{USERS}/{user_id}/sessions").json()
+        assert newest.keys() == {"id", "created", "last_used", "user_agent", "ip_address", "current"}
+        assert (newest["ip_address"], oldest["ip_address"]) == ("198.18.0.3", "198.18.0.2")
+        assert root.delete(f"{USERS}/{user_id}/sessions/{newest['id']}").status_code == 204
+        assert desk.get("/api/v1/auth/me").status_code == 401
+        assert phone.get("/api/v1/auth/me").status_code == 200
+        assert phone.get(f"{USERS}/{user_id}/sessions").status_code == 403
+    gone = root.delete(f"{USERS}/{user_id}/sessions/{newest['id']}")
+    assert (gone.status_code, gone.json()["code"]) == (404, "SESSION_NOT_FOUND")
+
+
+def test_the_mail_settings_are_tried(proxied: Suite, root: Client):
+    test = "/api/v1/admin/settings/mail/test"
+    answer = root.post(test, json={"to": "desk@example.com"})
+    assert (answer.status_code, answer.json()["to"]) == (200, "desk@example.com")
+    assert list(proxied.data_dir.joinpath("outbox").glob("*-test.eml"))
+    # Nothing listens there.
+    assert root.patch("/api/v1/settings/mail", json={"smtp_url": "smtp://127.0.0.1:1"}).status_code == 200
+    refused = root.post(test, json={"to": "desk@example.com"})
+    assert root.patch("/api/v1/settings/mail", json={"smtp_url": None}).status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (409, "MAIL_NOT_SENT")
+    assert "cannot be reached" in refused.json()["detail"]
+    assert [one["field"] for one in root.post(test, json={"to": "nobody"}).json()["errors"]] == ["to"]
+
+
 def test_nobody_sets_the_password_of_somebody_else(root: Client):
     user_id = make(root, "may@example.com")
     answer = root.patch(f"{USERS}/{user_id}", json={"password": "a brand new battery staple"})

@@ -49,6 +49,47 @@ def bearer(answer: httpx.Response) -> dict[str, str]:
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
+def test_members_sign_in_with_the_name_that_their_collection_knows_them_by(
+    admin_client: httpx.Client, client: httpx.Client
+):
+    name = f"players_{uuid4().hex[:8]}"
+    username = {"name": "username", "type": "text", "required": True, "unique": True}
+    options = {"auth": {"identity_field": "username"}}
+    body = {"name": name, "type": "auth", "schema": {"fields": [username]}, "options": options}
+    assert admin_client.post(f"{API}/collections", json=body).status_code == 201
+    path, email = f"{API}/collections/{name}/auth", new_email()
+    joined = client.post(f"{path}/register", json={"email": email, "password": PASSWORD, "username": "zoe"})
+    assert joined.status_code == 201, joined.text
+    taken = client.post(f"{path}/register", json={"email": new_email(), "password": PASSWORD, "username": "zoe"})
+    assert [one["field"] for one in taken.json()["errors"]] == ["username"]
+    assert client.post(f"{path}/login", json={"email": "zoe", "password": PASSWORD}).json()["user"]["email"] == email
+    assert client.post(f"{path}/login", json={"email": email, "password": PASSWORD}).status_code == 401
+    records = f"{API}/collections/{name}/records"
+    renamed = admin_client.patch(f"{records}/{joined.json()['user']['id']}", json={"data": {"username": "zoey"}})
+    assert renamed.status_code == 200, renamed.text
+    assert client.post(f"{path}/login", json={"email": "zoey", "password": PASSWORD}).status_code == 200
+    assert client.post(f"{path}/login", json={"email": "zoe", "password": PASSWORD}).status_code == 401
+
+
+def test_unknown_wrong_and_disabled_differ_in_no_header_and_no_word(
+    admin_client: httpx.Client, client: httpx.Client, customers: str
+):
+    wrong, disabled = new_email(), new_email()
+    for email in (wrong, disabled):
+        joined = client.post(f"{customers}/register", json={"email": email, "password": PASSWORD})
+    gone = admin_client.post(f"{API}/admin/users/{joined.json()['user']['id']}/disable")
+    assert gone.status_code == 200
+    told = []
+    for email, password in ((new_email(), PASSWORD), (wrong, "not the password"), (disabled, PASSWORD)):
+        answer = client.post(f"{customers}/login", json={"email": email, "password": password})
+        # What is new with every answer, and how many tries there are left from this address.
+        headers = {name: value for name, value in answer.headers.items() if name not in ("x-request-id", "ratelimit")}
+        body = {name: value for name, value in answer.json().items() if name != "request_id"}
+        told.append((answer.status_code, headers | {"date": ""}, body))
+    assert told[0] == told[1] == told[2]
+    assert told[0][0] == 401
+
+
 def mail(suite: Suite, to: str, purpose: str) -> str:
     """The text of the newest mail, once it is there."""
 

@@ -126,3 +126,29 @@ def test_signing_in_by_a_provider_from_the_browser_that_began(
     assert link.json()["subject"] == provider.user["sub"]
     last = client.delete(f"{customers}/me/oauth/{name}", headers=bearer(signed_in))
     assert (last.status_code, last.json()["code"]) == (409, "LAST_SIGN_IN_METHOD")
+
+
+def test_a_further_provider_is_linked_by_somebody_who_is_signed_in(
+    admin_client: httpx.Client, client: httpx.Client, customers: str, provider: OpenIdProvider
+):
+    name = f"p-{uuid4().hex[:8]}"
+    made = {
+        "name": name,
+        "kind": "oidc",
+        "issuer": provider.base,
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+    }
+    assert admin_client.post(f"{API}/admin/oauth-providers", json=made).status_code == 201
+    email = f"{uuid4().hex[:8]}@example.com"
+    me = bearer(client.post(f"{customers}/register", json={"email": email, "password": PASSWORD}))
+    path = f"{customers}/me/oauth"
+    begun = client.get(f"{path}/{name}/authorize", params={"redirect_url": BACK}, headers=me)
+    with httpx.Client(trust_env=False) as browser:
+        back = parameters(browser.get(begun.json()["authorization_url"]).headers["location"])
+    assert client.post(f"{path}/{name}/callback", json=back, headers=me).status_code == 422
+    linked = client.post(f"{path}/{name}/callback", json=back | {"password": PASSWORD}, headers=me)
+    assert (linked.status_code, linked.json()["provider"]) == (201, name)
+    assert client.get(path, headers=me).json() == [linked.json()]
+    assert client.delete(f"{path}/{name}", headers=me).status_code == 204
+    assert client.get(path, headers=me).json() == []

@@ -215,6 +215,35 @@ class ListOAuthLinksResponse(_message.Message):
 Global___ListOAuthLinksResponse: _TypeAlias = ListOAuthLinksResponse  # noqa: Y015
 
 @_typing.final
+class AuthorizeOAuthLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    REDIRECT_URL_FIELD_NUMBER: _builtins.int
+    COOKIE_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    provider: _builtins.str
+    redirect_url: _builtins.str
+    """Where the provider sends the browser back to, with code and state; registered at the provider."""
+    cookie: _builtins.str
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        redirect_url: _builtins.str = ...,
+        cookie: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "cookie", b"cookie", "provider", b"provider", "redirect_url", b"redirect_url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuthorizeOAuthLinkRequest: _TypeAlias = AuthorizeOAuthLinkRequest  # noqa: Y015
+
+@_typing.final
 class CreateOAuthLinkRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

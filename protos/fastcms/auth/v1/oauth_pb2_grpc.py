@@ -59,7 +59,7 @@ class OAuthServiceStub(object):
                 _registered_method=True)
         self.AuthorizeOAuthLink = channel.unary_unary(
                 '/fastcms.auth.v1.OAuthService/AuthorizeOAuthLink',
-                request_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthRequest.SerializeToString,
+                request_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthLinkRequest.SerializeToString,
                 response_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthResponse.FromString,
                 _registered_method=True)
         self.CreateOAuthLink = channel.unary_unary(
@@ -168,7 +168,7 @@ def add_OAuthServiceServicer_to_server(servicer, server):
             ),
             'AuthorizeOAuthLink': grpc.unary_unary_rpc_method_handler(
                     servicer.AuthorizeOAuthLink,
-                    request_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthRequest.FromString,
+                    request_deserializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthLinkRequest.FromString,
                     response_serializer=fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthResponse.SerializeToString,
             ),
             'CreateOAuthLink': grpc.unary_unary_rpc_method_handler(
@@ -321,7 +321,7 @@ class OAuthService(object):
             request,
             target,
             '/fastcms.auth.v1.OAuthService/AuthorizeOAuthLink',
-            fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthRequest.SerializeToString,
+            fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthLinkRequest.SerializeToString,
             fastcms_dot_auth_dot_v1_dot_oauth__pb2.AuthorizeOAuthResponse.FromString,
             options,
             channel_credentials,

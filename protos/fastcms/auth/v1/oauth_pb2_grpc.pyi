@@ -47,7 +47,7 @@ class OAuthServiceStub:
     """
     ListOAuthLinks: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.ListOAuthLinksRequest, _oauth_pb2.ListOAuthLinksResponse]
     """All links of the caller, by the name of the provider."""
-    AuthorizeOAuthLink: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.AuthorizeOAuthRequest, _oauth_pb2.AuthorizeOAuthResponse]
+    AuthorizeOAuthLink: _grpc.UnaryUnaryMultiCallable[_oauth_pb2.AuthorizeOAuthLinkRequest, _oauth_pb2.AuthorizeOAuthResponse]
     """Where to send the browser of somebody who is signed in and wants to sign in by this provider too. Cookie and state
     are as in signing in; the state is the caller's own.
     """
@@ -77,7 +77,7 @@ class OAuthServiceAsyncStub(OAuthServiceStub):
     """
     ListOAuthLinks: _aio.UnaryUnaryMultiCallable[_oauth_pb2.ListOAuthLinksRequest, _oauth_pb2.ListOAuthLinksResponse]  # type: ignore[assignment]
     """All links of the caller, by the name of the provider."""
-    AuthorizeOAuthLink: _aio.UnaryUnaryMultiCallable[_oauth_pb2.AuthorizeOAuthRequest, _oauth_pb2.AuthorizeOAuthResponse]  # type: ignore[assignment]
+    AuthorizeOAuthLink: _aio.UnaryUnaryMultiCallable[_oauth_pb2.AuthorizeOAuthLinkRequest, _oauth_pb2.AuthorizeOAuthResponse]  # type: ignore[assignment]
     """Where to send the browser of somebody who is signed in and wants to sign in by this provider too. Cookie and state
     are as in signing in; the state is the caller's own.
     """
@@ -132,7 +132,7 @@ class OAuthServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def AuthorizeOAuthLink(
         self,
-        request: _oauth_pb2.AuthorizeOAuthRequest,
+        request: _oauth_pb2.AuthorizeOAuthLinkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_oauth_pb2.AuthorizeOAuthResponse, _abc.Awaitable[_oauth_pb2.AuthorizeOAuthResponse]]:
         """Where to send the browser of somebody who is signed in and wants to sign in by this provider too. Cookie and state
