@@ -10,8 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import ADMIN_EMAIL
-from tests.e2e.dashboard.conftest import open_screen, picture
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
+from tests.e2e.dashboard.conftest import open_screen, picture, sign_in
 from tests.suite import Suite
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
@@ -70,10 +70,15 @@ def settle(page: Page) -> None:
 
 
 def findings(page: Page, *rules: str) -> list[str]:
-    """What axe-core finds serious or worse: rule, what it means, and the first place. Of all its rules or of some."""
-    page.evaluate(AXE)
+    """What axe-core finds serious or worse: rule, what it means, and the first place. Of all its rules or of some.
+
+    Where a dialog is open the page behind it is out of reach.
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
     options: dict[str, Any] = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
-    result = page.evaluate("options => axe.run(document, options)", options)
+    run = "options => axe.run([...document.querySelectorAll('dialog')].at(-1) ?? document, options)"
+    result = page.evaluate(run, options)
     return [
         f"{one['id']}: {one['help']} ({len(one['nodes'])} times, first {one['nodes'][0]['html'][:200]})"
         for one in result["violations"]
@@ -108,25 +113,145 @@ def test_every_screen_is_for_every_eye_and_every_window(page: Page, user_id: str
     assert found == {}
 
 
-def test_axe_finds_nothing_serious_at_the_entrance_and_in_dialogs(stranger: Page, page: Page, user_id: str):
+def both_schemes(page: Page) -> list[str]:
+    """The findings in light, and what dark adds: it differs in colours only."""
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    bad = findings(page)
+    page.emulate_media(color_scheme="dark")
+    return bad + findings(page, "color-contrast")
+
+
+def test_axe_finds_nothing_serious_at_the_entrance(stranger: Page):
     stranger.goto("/admin")
     expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert findings(stranger) == []
+    assert both_schemes(stranger) == []
+    for _ in range(5):
+        sign_in(stranger, "nobody.at.all@example.com", "wrong")
+        expect(stranger.get_by_role("button", name="Sign in")).to_have_attribute("aria-busy", "false")
+    assert both_schemes(stranger) == []
+    sign_in(stranger, "nobody.at.all@example.com", "wrong")
+    expect(stranger.get_by_role("heading", name="Account locked")).to_be_visible()
+    assert both_schemes(stranger) == []
     stranger.goto("/reset-password?token=x")
     expect(stranger.get_by_role("heading", name="Set a new password")).to_be_visible()
-    assert findings(stranger) == []
-    for path, title, button in (
-        ("users", "Users", "Add user"),
-        ("collections", "Collections", "New collection"),
-        ("ip-rules", "IP rules", "Add rule"),
-        (f"users/{user_id}", "Sam Sample", "Impersonate"),
-        (f"users/{user_id}", "Sam Sample", "Delete"),
-    ):
-        open_screen(page, path, title)
-        settle(page)
+    assert both_schemes(stranger) == []
+
+
+# Where each dialog is, and what opens it.
+DIALOGS = (
+    ("users", "Users", "Add user"),
+    ("users/{user}", "Sam Sample", "Edit"),
+    ("users/{user}", "Sam Sample", "Impersonate"),
+    ("users/{user}", "Sam Sample", "Disable"),
+    ("collections", "Collections", "New collection"),
+    ("collections/shelves/records", "shelves", "Import"),
+    ("collections/shelves/records", "shelves", "Edit"),
+    ("collections/shelves/options", "shelves", "Delete the collection"),
+    ("audit", "Audit log", "Signed in with password"),
+    ("cron", "Cron jobs", "Add job"),
+    ("ip-rules", "IP rules", "Add rule"),
+    ("settings/oauth", "Settings", "Add provider"),
+    ("account", "My account", "Sign out everywhere"),
+)
+
+
+def test_axe_finds_nothing_serious_in_any_dialog(page: Page, user_id: str):
+    found: dict[str, list[str]] = {}
+    shown = ""
+    for path, title, button in DIALOGS:
+        if path == shown:
+            page.keyboard.press("Escape")
+            expect(page.get_by_role("dialog")).to_have_count(0)
+        else:
+            open_screen(page, path.format(user=user_id), title)
+            settle(page)
+        shown = path
         page.get_by_role("button", name=button).first.click()
         expect(page.get_by_role("dialog")).to_be_visible()
-        assert findings(page) == [], button
+        settle(page)
+        focused = page.evaluate("document.activeElement.closest('dialog') && document.activeElement.tagName")
+        assert focused in ("INPUT", "SELECT", "TEXTAREA", "BUTTON"), button
+        if bad := both_schemes(page):
+            found[button] = bad
+    open_screen(page, "collections/shelves/records", "shelves")
+    page.get_by_role("checkbox").nth(1).check()
+    page.get_by_role("button", name="Change…").click()
+    found["Change…"] = both_schemes(page)
+    page.get_by_role("dialog").get_by_label("label", exact=True).fill("anew")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Leave without saving?")).to_be_visible()
+    found["Leave"] = both_schemes(page)
+    assert {name: bad for name, bad in found.items() if bad} == {}
+
+
+def test_axe_finds_nothing_serious_while_acting_as_somebody(page: Page, user_id: str):
+    open_screen(page, f"users/{user_id}", "Sam Sample")
+    page.get_by_role("button", name="Impersonate").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("To look at it")
+    page.get_by_role("dialog").get_by_role("button", name="Begin").click()
+    banner = page.get_by_role("complementary", name="Impersonation")
+    expect(banner).to_be_visible()
+    settle(page)
+    assert both_schemes(page) == []
+    page.get_by_role("link", name="Records").click()
+    page.get_by_label("Collection").select_option("shelves")
+    settle(page)
+    assert both_schemes(page) == []
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    banner.get_by_role("button", name="End").click()
+    expect(banner).to_be_hidden()
+
+
+def test_keys_alone_sign_in_and_change_a_setting(stranger: Page):
+    stranger.goto("/admin/settings/security")
+    expect(stranger.get_by_label("E-mail")).to_be_focused()
+    keys = stranger.keyboard
+    keys.type(ADMIN_EMAIL)
+    keys.press("Tab")
+    keys.type(ADMIN_PASSWORD)
+    keys.press("Enter")
+    expect(stranger.get_by_role("heading", name="Settings")).to_be_focused()
+    step_to(stranger, "Length of a lock")
+    keys.press("ArrowUp")
+    expect(stranger.get_by_text("One change")).to_be_visible()
+    step_to(stranger, "Discard")
+    keys.press("Enter")
+    expect(stranger.get_by_label("Length of a lock")).to_have_value("1800")
+
+
+def test_keys_alone_change_a_record_in_place(page: Page, user_id: str):
+    open_screen(page, "collections/shelves/records", "shelves", sort="label")
+    settle(page)
+    step_to(page, "change label", steps=40)
+    cell, field = page.get_by_role("button", name="change label").first, page.get_by_role("textbox", name="label")
+    for text, end, shown in (("not this", "Escape", "shelf 0"), ("shelf 0 by keys", "Enter", "shelf 0 by keys")):
+        expect(cell).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(field).to_be_focused()
+        page.keyboard.press("Control+A")
+        page.keyboard.type(text)
+        page.keyboard.press(end)
+        expect(cell).to_have_text(f"{shown}, change label")
+    expect(cell).to_be_focused()
+
+
+# What is written on it, where it is something to press or to fill in; and whether that is seen.
+HAS_FOCUS = """() => {
+  const element = document.activeElement, own = element.matches("a, button, input, select");
+  return [own ? (element.labels?.[0] ?? element).textContent : "", getComputedStyle(element).outlineStyle];
+}"""
+
+
+def step_to(page: Page, name: str, steps: int = 25) -> None:
+    """Presses Tab until a button, a link or a field of that name has the focus, which is seen all the way."""
+    for _ in range(steps):
+        page.keyboard.press("Tab")
+        text, outline = page.evaluate(HAS_FOCUS)
+        assert outline != "none", text
+        if name in text:
+            return
+    raise AssertionError(f"{name} is not within {steps} steps")
 
 
 def test_keys_alone_lead_everywhere(page: Page, user_id: str):
@@ -143,7 +268,7 @@ def test_keys_alone_lead_everywhere(page: Page, user_id: str):
         assert steps < 20
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Sam Sample")).to_be_focused()
-    button = page.get_by_role("button", name="Delete")
+    button = page.get_by_role("button", name="Delete", exact=True)
     button.focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")

@@ -19,7 +19,7 @@ export function ActingProfile({ acting }) {
     <${Loaded} load=${profile}>
       ${(found) => html`<section class="card" aria-label="Profile">
         <div class="person big"><${Avatar} text=${acting.name || acting.email} /><span><b>${acting.name || "No name"}</b><small>${acting.email}</small></span></div>
-        <dl>${Object.entries(found).map(([key, value]) => html`<dt key=${key}>${words(key)}</dt><dd>${value !== null && typeof value === "object" ? JSON.stringify(value) : String(value ?? "–")}</dd>`)}</dl>
+        <dl>${Object.entries(found).map(([key, value]) => html`<dt key=${key}>${words(key)}</dt><dd>${shown(value)}</dd>`)}</dl>
       </section>`}
     </${Loaded}>
     <section aria-label="Impersonations">
@@ -27,6 +27,13 @@ export function ActingProfile({ acting }) {
       <${Loaded} load=${grants}>${(list) => (list.length ? html`<${Table} caption="Impersonations" columns=${GRANTS} rows=${list} />` : html`<${Empty} title="Nobody" />`)}</${Loaded}>
     </section>
   `;
+}
+
+/** A value of a profile of any shape. */
+function shown(value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) return showTime(value);
+  return value !== null && typeof value === "object" ? JSON.stringify(value) : String(value ?? "–");
 }
 
 const GRANTS = [

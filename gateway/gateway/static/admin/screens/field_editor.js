@@ -61,7 +61,7 @@ function Options({ field, set }) {
   if (type === "relation") {
     return html`<${CollectionChoice} value=${field.collection} onChange=${set("collection")} />
       <${Field} label="How many at most" type="number" min="1" hint="More than one makes it a list." value=${field.max_select} onChange=${set("max_select")} />
-      <${Field} label="When the other is deleted" type="select" options=${DELETION} value=${field.on_delete} onChange=${set("on_delete")} />`;
+      <${Field} label="If that is deleted" type="select" options=${DELETION} value=${field.on_delete} onChange=${set("on_delete")} />`;
   }
   if (type === "autodate") {
     return html`<${Toggle} label="Set on creation" value=${field.on_create} onChange=${set("on_create")} />

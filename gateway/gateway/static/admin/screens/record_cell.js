@@ -1,5 +1,5 @@
 // One value in the table of records: shown, and changed in place.
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useLayoutEffect, useRef, useState } from "../html.js";
 import { call } from "../parts/api.js";
 import { shortId, showNumber, showTime } from "../parts/format.js";
 import { Badge } from "../parts/marks.js";
@@ -9,11 +9,18 @@ const INLINE = ["text", "email", "url", "number", "bool", "select", "date"];
 
 export function Cell({ collection, field, row, onSaved }) {
   const [editing, setEditing] = useState(false);
+  const button = useRef(null);
+  const byKey = useRef(false);
+  // Whoever ends it by a key goes on from there.
+  useLayoutEffect(() => {
+    if (!editing && byKey.current) button.current?.focus();
+    byKey.current = false;
+  }, [editing]);
   const value = row.data[field.name];
   const shown = shownValue(field, value, row.expand?.[field.name]);
   if (field.fixed || !INLINE.includes(field.type) || field.max_select > 1) return html`<span class="cell-text">${shown}</span>`;
   if (!editing) {
-    return html`<button type="button" class="quiet cell" title="Change" onClick=${() => setEditing(true)}><span>${shown}</span><span class="unseen">, change ${field.name}</span></button>`;
+    return html`<button ref=${button} type="button" class="quiet cell" title="Change" onClick=${() => setEditing(true)}><span>${shown}</span><span class="unseen">, change ${field.name}</span></button>`;
   }
   const save = async (next) => {
     setEditing(false);
@@ -25,14 +32,14 @@ export function Cell({ collection, field, row, onSaved }) {
       toast(problem.fields[0]?.message ?? problem.message, "bad");
     }
   };
-  return html`<${InPlace} field=${field} value=${value} onSave=${save} onCancel=${() => setEditing(false)} />`;
+  return html`<${InPlace} field=${field} value=${value} onKey=${() => (byKey.current = true)} onSave=${save} onCancel=${() => setEditing(false)} />`;
 }
 
 /** An input that saves on Enter and when it is left, and gives up on Escape. */
-function InPlace({ field, value, onSave, onCancel }) {
+function InPlace({ field, value, onKey, onSave, onCancel }) {
   const input = useRef(null);
   const done = useRef(false);
-  useEffect(() => input.current.focus(), []);
+  useLayoutEffect(() => input.current.focus(), []);
   const finish = (then) => {
     if (done.current) return;
     done.current = true;
@@ -40,8 +47,12 @@ function InPlace({ field, value, onSave, onCancel }) {
   };
   const save = () => finish(() => onSave(valueOf(field, input.current.value)));
   const onKeyDown = (event) => {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    // Else the same press opens the cell again, which has the focus by then.
+    event.preventDefault();
+    onKey();
     if (event.key === "Enter") save();
-    if (event.key === "Escape") finish(onCancel);
+    else finish(onCancel);
   };
   const shared = { ref: input, "aria-label": field.name, onKeyDown, onBlur: save };
   const choices = field.type === "bool" ? ["true", "false"] : field.type === "select" ? field.values : null;
