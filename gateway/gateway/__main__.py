@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,15 @@ from gateway.health import AliveEndpoint, Check, ReadyEndpoint, redis_check, ser
 from gateway.ip_rules import IpRules
 from gateway.openapi import build_openapi
 from gateway.pages import build_pages
-from gateway.processes import adopt, end_well, end_with_parent, listen, serve_metrics, serve_metrics_of_workers
+from gateway.processes import (
+    adopt,
+    end_well,
+    end_with_parent,
+    listen,
+    metrics_folder,
+    serve_metrics,
+    serve_metrics_of_workers,
+)
 from gateway.rate_limits import RateLimits
 from gateway.routes import PACKAGES, Route, compile_routes, services_of
 
@@ -162,7 +169,7 @@ def main() -> None:
         end_well()
         uvicorn.Server(config).run(sockets=[socket])
         return
-    with tempfile.TemporaryDirectory(prefix="fastcms-metrics-") as folder:
+    with metrics_folder() as folder:
         if settings.metrics_listen:
             serve_metrics_of_workers(settings.metrics_listen, folder)
         Multiprocess(config, sockets=[socket]).run()

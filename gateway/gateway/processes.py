@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -16,6 +21,7 @@ from fastcms_common.settings import stop
 
 _PR_SET_PDEATHSIG: Final = 1
 _BACKLOG: Final = 2048
+_METRICS: Final = "fastcms-metrics-"
 
 
 def listen(address: str) -> socket.socket:
@@ -64,6 +70,27 @@ def serve_metrics(address: str, registry: CollectorRegistry | None = None) -> No
             start_http_server(port, host, registry)
     except (OSError, OverflowError):
         stop(f"METRICS_LISTEN: {address} cannot be listened on")
+
+
+@contextlib.contextmanager
+def metrics_folder() -> Iterator[str]:
+    """A folder for the workers' counts, named after this process; those that killed processes have left are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_METRICS}*-*"):
+        owner = left.name.removeprefix(_METRICS).partition("-")[0]
+        if owner.isdecimal() and not _lives(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_METRICS}{os.getpid()}-") as folder:
+        yield folder
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def serve_metrics_of_workers(address: str, folder: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ import pytest
 import redis
 
 from fastcms_common import redis_keys
+from gateway.processes import metrics_folder
 from tests.ports import free_port
 
 Start = Callable[..., "Gateway"]
@@ -132,6 +134,17 @@ def test_workers_do_not_outlive_their_parent(start: Start):
     gateway.process.kill()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
+
+
+def test_the_counts_of_a_gateway_that_was_killed_are_swept_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for owner in (dead.pid, os.getppid()):
+        (tmp_path / f"fastcms-metrics-{owner}-x").mkdir()
+    with metrics_folder() as own:
+        assert {entry.name for entry in tmp_path.iterdir()} == {f"fastcms-metrics-{os.getppid()}-x", Path(own).name}
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"fastcms-metrics-{os.getppid()}-x"]
 
 
 def test_all_end_with_sigterm(start: Start):
