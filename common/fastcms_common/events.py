@@ -1,7 +1,8 @@
 """Events between services: Redis streams, each with one consumer group.
 
 At least once: an event is acknowledged, and removed, after its handler has returned, so handlers are idempotent. One
-that is left behind by a consumer that died is taken over by another.
+that is left behind by a consumer that died is taken over by another, and a consumer that has nothing left and has not
+been heard of for long is taken off the group.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import redis.exceptions
 from redis.asyncio import Redis
 
+from fastcms_common import redis_keys
 from fastcms_common.errors import Unavailable
 from fastcms_common.logs import get_logger
-from fastcms_common import redis_keys
 from fastcms_common.redis_connection import DOWN, redis_errors
 
 Handler = Callable[[list[tuple[str, dict[bytes, bytes]]]], Awaitable[None]]
@@ -34,16 +36,38 @@ _MAX_DELIVERIES = 20
 _GIVEN_BEFORE = "0"
 _NEW = ">"
 
+# Milliseconds of silence after which a consumer that holds no event is taken for gone; the living read twice a second.
+_GONE_MS = 3_600_000
+# Seconds between two looks for such.
+_TIDY_SECONDS = 600.0
+# In one step: an event that is given to a consumer between a look and its removal would be lost with it. One that is
+# not gone after all is made again by its next read.
+_FORGET_GONE = """
+local gone = 0
+for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], KEYS[1])) do
+  local consumer = {}
+  for at = 1, #fields, 2 do consumer[fields[at]] = fields[at + 1] end
+  if consumer.name ~= ARGV[1] and consumer.pending == 0 and consumer.idle >= tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], KEYS[1], consumer.name)
+    gone = gone + 1
+  end
+end
+return gone
+"""
+
 log = get_logger(__name__)
 
 
 class EventStream:
     """One stream and its one group of consumers."""
 
-    def __init__(self, redis: Redis, name: str, *, idle_ms: int = _IDLE_MS) -> None:
+    def __init__(self, redis: Redis, name: str, *, idle_ms: int = _IDLE_MS, gone_ms: int = _GONE_MS) -> None:
         self._redis = redis
         self._name = name
         self._idle_ms = idle_ms
+        self._gone_ms = gone_ms
+        self._tidied = float("-inf")
+        self._forget_gone = redis.register_script(_FORGET_GONE)
         self._consumer = f"{socket.gethostname()}:{os.getpid()}"
 
     async def publish(self, fields: Mapping[str, str | bytes]) -> str:
@@ -60,6 +84,7 @@ class EventStream:
                 if not beginning:
                     await self._create_group()
                     beginning = _GIVEN_BEFORE
+                await self._tidy()
                 given, done = await self._step(handler, await self._read(beginning))
                 if done < given or not given:
                     beginning = _NEW
@@ -76,6 +101,16 @@ class EventStream:
         except redis.exceptions.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+    async def _tidy(self) -> None:
+        """From time to time takes consumers off the group that are gone and have nothing left."""
+        now = time.monotonic()
+        if now - self._tidied < _TIDY_SECONDS:
+            return
+        self._tidied = now
+        gone: Any = await self._forget_gone(keys=[self._name], args=[self._consumer, self._gone_ms])
+        if gone:
+            log.info("consumers forgotten", stream=self._name, consumers=int(gone))
 
     async def _read(self, beginning: str) -> list[Any]:
         answer: Any = await self._redis.xreadgroup(

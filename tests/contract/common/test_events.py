@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from redis.asyncio import Redis
 
+from fastcms_common.cancelling import end
 from fastcms_common.errors import Unavailable
 from fastcms_common.events import EventStream
 from fastcms_common.redis_connection import connect
@@ -31,8 +32,15 @@ async def consumed(stream: EventStream, handler, condition: Callable[[], bool]) 
     try:
         await until(condition)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
+
+
+async def left(redis: Redis) -> set[str]:
+    return {consumer["name"].decode() for consumer in await redis.xinfo_consumers("s", "s")}
+
+
+async def nothing(_: object) -> None:
+    """Takes events and does nothing with them."""
 
 
 async def empty(redis: Redis, name: str) -> bool:
@@ -99,8 +107,7 @@ async def test_an_event_that_is_never_taken_is_set_aside_not_dropped(redis: Redi
         while not await redis.xlen("s:refused"):
             # New events keep the consumer from waiting for any.
             await asyncio.sleep(0.02)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
     assert tries >= 20
     ((_, fields),) = await redis.xrange("s:refused")
     assert fields == {b"n": b"bad"}
@@ -121,6 +128,44 @@ async def test_events_of_a_consumer_that_died_are_taken_over(redis: Redis):
     assert seen == [b"1"]
 
 
+async def test_consumers_that_are_gone_are_forgotten_once_they_have_nothing_left(redis: Redis):
+    """With pending events, a consumer's removal would lose them."""
+    await redis.xgroup_create("s", "s", id="0", mkstream=True)
+    for name in ("idle", "holding"):
+        await redis.xgroup_createconsumer("s", "s", name)
+    await redis.xadd("s", {"n": "1"})
+    assert await redis.xreadgroup("s", "holding", {"s": ">"})
+    assert await left(redis) == {"idle", "holding"}
+    stream = EventStream(redis, "s", gone_ms=3_600_000)
+    await consumed(stream, nothing, lambda: stream._tidied > 0)
+    assert {"idle", "holding"} <= await left(redis), "an hour is not over"
+    again = EventStream(redis, "s", gone_ms=0)
+    again._consumer = "again"
+    task = asyncio.create_task(again.consume(nothing))
+    async with asyncio.timeout(20):
+        while await left(redis) != {"holding", "again"}:
+            await asyncio.sleep(0.01)
+    await end([task])
+    # What the one that is gone held is still there to be taken over.
+    assert (await redis.xpending("s", "s"))["pending"] == 1
+
+
+async def test_a_consumer_that_was_forgotten_while_it_was_stopped_goes_on(redis: Redis):
+    stream = EventStream(redis, "s")
+    seen: list[bytes] = []
+
+    async def handler(events):
+        seen.extend(fields[b"n"] for _, fields in events)
+
+    task = asyncio.create_task(stream.consume(handler))
+    await stream.publish({"n": "1"})
+    await until(lambda: len(seen) == 1)
+    await redis.xgroup_delconsumer("s", "s", stream._consumer)
+    await stream.publish({"n": "2"})
+    await until(lambda: len(seen) == 2)
+    await end([task])
+
+
 async def test_two_consumers_share_the_work_without_doubling_it(redis: Redis):
     stream = EventStream(redis, "s")
     other = EventStream(redis, "s")
@@ -134,9 +179,7 @@ async def test_two_consumers_share_the_work_without_doubling_it(redis: Redis):
     tasks = [asyncio.create_task(one.consume(handler)) for one in (stream, other)]
     await asyncio.gather(*(stream.publish({"n": str(number)}) for number in range(500)))
     await until(lambda: len(seen) >= 500)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(tasks)
     assert sorted(seen) == list(range(500))
 
 
@@ -153,6 +196,5 @@ async def test_a_group_that_went_with_its_data_is_made_again(redis: Redis):
     await redis.flushdb()
     await stream.publish({"n": "2"})
     await until(lambda: len(seen) == 2)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
     assert seen == [b"1", b"2"]

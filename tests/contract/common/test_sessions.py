@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from fastcms_common.cancelling import end
 from fastcms_common.errors import Unauthenticated, Unavailable
 from fastcms_common.redis_connection import connect
 from fastcms_common.sessions import SILENCE, SessionGuard
@@ -43,8 +44,7 @@ async def watching(guard: SessionGuard) -> asyncio.Task[None]:
 
 
 async def stopped(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
 
 
 async def asked(redis: Redis) -> int:
