@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Literal
 
 from admin_service.audit_chain import Checkpoint, checkpoint_of
+from admin_service.migrations import MIGRATIONS
 from fastcms_common.storage import (
     ALL,
     And,
@@ -22,6 +23,7 @@ from fastcms_common.storage import (
     gt,
     le,
 )
+from fastcms_common.storage.migrations import migrate
 
 AUDIT = Table(
     "audit_events",
@@ -58,9 +60,10 @@ class AdminStore:
         self._store = store
 
     async def prepare(self) -> None:
-        """Makes the tables and indexes that are missing."""
+        """Makes the tables and indexes that are missing, and the data what this release works on. DataTooNew."""
         for table in (AUDIT, CHECKPOINTS, IP_RULES, SETTINGS, FENCES):
             await self._store.ensure(table)
+        await migrate(self._store, MIGRATIONS)
 
     async def ping(self) -> None:
         await self._store.ping()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from auth_service.migrations import MIGRATIONS
 from auth_service.models import Grant, Identity, MailToken, PendingMail, SigningKey, to_document
 from fastcms_common import times
 from fastcms_common.context import BUILT_IN_REALM
@@ -31,6 +32,7 @@ from fastcms_common.storage import (
     le,
     lt,
 )
+from fastcms_common.storage.migrations import migrate
 
 IDENTITIES = Table(
     "identities",
@@ -81,9 +83,10 @@ class AuthStore:
         self.storage = store
 
     async def prepare(self) -> None:
-        """Makes the tables and indexes that are missing."""
+        """Makes the tables and indexes that are missing, and the data what this release works on. DataTooNew."""
         for table in (IDENTITIES, SIGNING_KEYS, GRANTS, SEATS, MAILS, FENCES, GUARDS, SETTINGS):
             await self.storage.ensure(table)
+        await migrate(self.storage, MIGRATIONS)
 
     async def ping(self) -> None:
         """Unavailable unless the database answers."""

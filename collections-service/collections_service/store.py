@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from collections_service.migrations import MIGRATIONS
 from collections_service.models import ID, REVISION, Collection, from_document, to_document
 from fastcms_common.errors import Invalid, TimedOut
 from fastcms_common.storage import (
@@ -23,6 +24,7 @@ from fastcms_common.storage import (
     le,
     lt,
 )
+from fastcms_common.storage.migrations import migrate
 
 _COLLECTIONS = Table("collections", (Index("name", unique=True, required=True),), ("type", "version"))
 
@@ -49,10 +51,11 @@ class CollectionStore:
         self._known: dict[str, int] = {}
 
     async def prepare(self) -> None:
-        """Makes what is missing. Unavailable where the database is."""
+        """Makes what is missing, and the data what this release works on. Unavailable, DataTooNew."""
         await self._store.ensure(_COLLECTIONS)
         await self._store.ensure(_NOTES)
         await self._store.ensure(_FENCES)
+        await migrate(self._store, MIGRATIONS)
 
     async def ping(self) -> None:
         await self._store.ping()

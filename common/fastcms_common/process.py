@@ -24,8 +24,9 @@ from fastcms_common.errors import Unavailable
 from fastcms_common.redis_connection import connect
 from fastcms_common.serving import AddToServer, Check, run, serve
 from fastcms_common.sessions import SessionGuard
-from fastcms_common.settings import ProcessSettings, load
+from fastcms_common.settings import ProcessSettings, load, stop
 from fastcms_common.storage import Store, open_store
+from fastcms_common.storage.migrations import DataTooNew
 from fastcms_common.tls import tls_of
 from fastcms_common.tokens import KeySource, TokenVerifier
 
@@ -114,11 +115,14 @@ class Process:
 
 
 async def until_available(work: Callable[[], Awaitable[None]]) -> None:
-    """Does `work`, from its beginning again for as long as something that it needs is away."""
+    """Does `work`, from its beginning again for as long as something that it needs is away. Ends the process where the
+    data is not for this release."""
     said = None
     while True:
         try:
             return await work()
+        except DataTooNew as error:
+            stop(f"STORAGE_URL: {error}")
         except Unavailable as error:
             if error.detail != said:
                 log.warning("waiting", error=error.detail)

@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from fastcms_common.storage import And, Change, Duplicate, Index, Store, Table, eq, ge, le, lt
+from fastcms_common.storage.migrations import migrate
+from scheduler_service.migrations import MIGRATIONS
 from scheduler_service.models import FinishedRun, Task
 
 TASKS = Table("tasks", scalars=("revision", "active.id", "fence"))
@@ -30,10 +32,11 @@ class LedgerStore:
         self._store = store
 
     async def prepare(self) -> None:
-        """Makes the tables. Idempotent."""
+        """Makes the tables, and the data what this release works on. Idempotent. DataTooNew."""
         await self._store.ensure(TASKS)
         await self._store.ensure(RUNS)
         await self._store.ensure(POINTS)
+        await migrate(self._store, MIGRATIONS)
 
     async def ping(self) -> None:
         """Unavailable unless the database answers."""
