@@ -63,7 +63,7 @@ def admin_context(browser: Browser, suite: Suite) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(admin_context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page of the signed-in admin. What the browser complains about fails the test; its end is kept as a picture."""
+    """A page of the signed-in admin. What the browser complains about fails the test; a failure leaves a picture."""
     with watched(admin_context.new_page(), request.node.name) as page:
         yield page
 
@@ -92,7 +92,8 @@ class watched:  # noqa: N801 - reads as a function
         return self._page
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        picture(self._page, self._name)
+        if kind is not None:
+            picture(self._page, self._name)
         self._page.close()
         if kind is None:
             assert self._complaints == []

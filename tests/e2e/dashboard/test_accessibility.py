@@ -171,6 +171,7 @@ def test_axe_finds_nothing_serious_in_any_dialog(page: Page, user_id: str):
         settle(page)
         focused = page.evaluate("document.activeElement.closest('dialog') && document.activeElement.tagName")
         assert focused in ("INPUT", "SELECT", "TEXTAREA", "BUTTON"), button
+        picture(page, f"dialog_{button}")
         if bad := both_schemes(page):
             found[button] = bad
     open_screen(page, "collections/shelves/records", "shelves")

@@ -71,20 +71,20 @@ def test_the_first_visit_makes_the_first_admin(first: Page):
 
 
 def test_pictures_of_a_suite_in_use(fresh: Suite, first: Page):
-    """They are the pictures of the README; see docs/images."""
+    """Those of the README: `cp .build/dashboard/dashboard-*.png docs/images/` brings them up to date."""
     users = fill(fresh)
     open_screen(first, "users", "Users")
     expect(first.get_by_text("Total: 5 users")).to_be_visible()
-    picture(first, "readme_users")
+    picture(first, "dashboard-users")
 
     open_screen(first, f"users/{users['john@acme.com']}", "John Smith")
     expect(first.get_by_text("Locked", exact=True)).to_be_visible()
-    picture(first, "readme_locked_user")
+    picture(first, "dashboard-locked-user")
 
     first.emulate_media(color_scheme="dark")
     open_screen(first, "collections/articles/rules", "articles")
     expect(first.get_by_text("Good")).to_be_visible()
-    picture(first, "readme_rules")
+    picture(first, "dashboard-rules")
 
 
 def fill(suite: Suite) -> dict[str, Any]:
