@@ -5,7 +5,7 @@
 # makes both without a registry. Where packages come from is pip's own matter: PIP_INDEX_URL.
 
 ARG BASE=python:3.11-slim-bookworm
-ARG BUILD_BASE=${BASE}
+ARG BUILD_BASE=python:3.11-slim-bookworm
 
 FROM ${BUILD_BASE} AS build
 ARG PIP_INDEX_URL
@@ -46,7 +46,7 @@ RUN module=$(echo "$SERVICE" | tr - _ | sed s/^cli$/fastcms_cli/) \
 FROM ${BASE}
 COPY --from=build /app /app
 # A volume that is mounted here takes over the owner. 10001: no user of the host, and none in the image.
-RUN install -d -o 10001 -g 10001 -m 0700 /data
+RUN install -d -o 10001 -g 10001 -m 0700 /data /backups
 ENV PATH=/app/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data LISTEN=0.0.0.0:8000 METRICS_LISTEN=0.0.0.0:9000

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Starts Redis with its password from a file. It goes in by standard input: a command line can be read by everybody.
 set -eu
-exec docker-entrypoint.sh redis-server - <<END
+# The entrypoint of Redis' own image becomes the user redis; a Debian's image has none, and is started as its user.
+entrypoint=$(command -v docker-entrypoint.sh || true)
+exec $entrypoint redis-server - <<END
 dir /data
 appendonly yes
 appendfsync everysec

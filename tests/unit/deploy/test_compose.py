@@ -25,7 +25,7 @@ each_container = pytest.mark.parametrize("name", CONTAINERS)
 
 
 def test_every_process_of_the_suite_has_a_container() -> None:
-    assert set(CONTAINERS) == set(MEMBERS) | DATABASES
+    assert set(CONTAINERS) == set(MEMBERS) | DATABASES | {"cli"}
 
 
 @each_process
@@ -138,15 +138,15 @@ def test_every_secret_is_declared_and_used() -> None:
     assert used == set(BASE["secrets"])
 
 
-@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.override.yml"]])
+@pytest.mark.parametrize("behind", [[], ["docker-compose.override.yml"], ["deploy/compose/no-registry.yml"]])
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not on the path")
-def test_docker_compose_takes_it(files: list[str], tmp_path: Path) -> None:
+def test_docker_compose_takes_it(behind: list[str], tmp_path: Path) -> None:
     secrets = tmp_path / "deploy" / "secrets"
     secrets.mkdir(parents=True)
     (tmp_path / "deploy" / "mail").mkdir()
     for name in BASE["secrets"]:
         (secrets / name).touch()
-    chosen = [argument for file in files for argument in ("-f", str(ROOT / file))]
+    chosen = [argument for file in ["docker-compose.yml", *behind] for argument in ("-f", str(ROOT / file))]
     command = ["docker-compose", "--project-directory", str(tmp_path), *chosen, "config"]
 
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
