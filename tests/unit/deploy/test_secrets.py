@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from auth_service.config import read_master_key
+from auth_service.config import read_master_keys
 from fastcms_common.service_tokens import read_key
 from fastcms_common.settings import ProcessSettings, load
 from tests.unit.deploy.rendering import ROOT
@@ -38,7 +38,7 @@ def test_it_makes_all_that_the_compose_file_asks_for(secrets: Path) -> None:
 
 
 def test_the_keys_are_keys(secrets: Path) -> None:
-    assert len(read_master_key(secrets / "master-key")) == 32
+    assert [len(key) for key in read_master_keys(secrets / "master-key")] == [32]
     assert read_key(secrets / "service-key") != (secrets / "master-key").read_bytes()
     # What MongoDB takes for a key: 6 to 1024 characters of base64.
     assert re.fullmatch(r"[A-Za-z0-9+/]{6,1024}", (secrets / "mongodb-key").read_text())
