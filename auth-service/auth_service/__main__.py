@@ -161,7 +161,6 @@ class Service:
             self.identities,
             self.credentials,
             self.impersonations,
-            live,
             audit,
         )
         self.settings_changes = SettingsChanges(redis, store, live, audit)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from auth_service import addresses, password_policy
+from auth_service import addresses
 from auth_service.accounts import Accounts, email_taken, may_make
-from auth_service.auth_settings import LiveSettings
 from auth_service.credentials import Credentials
 from auth_service.identities import Account, Identities
 from auth_service.impersonations import Impersonations
@@ -25,6 +24,9 @@ from fastcms_common.audit import AuditLog
 from fastcms_common.context import BUILT_IN_REALM, Caller, current
 from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, Unauthenticated
 from fastcms_common.storage import Duplicate
+
+# What an admin may change of an account that there is.
+CHANGEABLE = ("email", "name", "role", "superadmin", "verified")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,6 @@ class Administration:
         identities: Identities,
         credentials: Credentials,
         impersonations: Impersonations,
-        settings: LiveSettings,
         audit: AuditLog,
     ) -> None:
         self._store = store
@@ -65,7 +66,6 @@ class Administration:
         self._identities = identities
         self._credentials = credentials
         self._impersonations = impersonations
-        self._settings = settings
         self._audit = audit
 
     async def create(self, new: NewAccount) -> Account:
@@ -90,15 +90,15 @@ class Administration:
         return await self._identities.get(identity.id)
 
     async def update(self, identity_id: str, wanted: dict[str, Any]) -> Account:
-        """Changes these fields: email, name, role, superadmin, verified, password. All of them or none."""
+        """Changes these fields: email, name, role, superadmin, verified. All of them or none."""
         before = (await self._identities.get(identity_id)).identity
         admin = _admin()
         _check_rank(admin, before, own=True)
-        if before.id == admin.id and {"password", "email"} & wanted.keys():
-            # Those take the current password, by the routes that ask for it.
-            raise Conflict("Change your own password and e-mail under /auth.", reason="OWN_ACCOUNT")
-        changes = await self._changes(admin, before, wanted)
-        ends_sessions = bool({"password_hash", "role", "superadmin"} & changes.keys())
+        if before.id == admin.id and "email" in wanted:
+            # That takes the current password, by the route that asks for it.
+            raise Conflict("Change your own e-mail under /auth.", reason="OWN_ACCOUNT")
+        changes = _changes(admin, before, wanted)
+        ends_sessions = bool({"role", "superadmin"} & changes.keys())
         if not changes:
             return await self._identities.get(identity_id)
         loses = before.superadmin and changes.get("superadmin") is False
@@ -111,7 +111,12 @@ class Administration:
             await self._end_everything(after)
         if after.profile_stale:
             await self._credentials.give_profile(after)
-        await self._note("user_updated", after, f"Changed {after.email}", {"fields": sorted(wanted)})
+        changed = [name for name in CHANGEABLE if getattr(before, name) != getattr(after, name)]
+        values = {
+            "old": {name: getattr(before, name) for name in changed},
+            "new": {name: getattr(after, name) for name in changed},
+        }
+        await self._note("user_updated", after, f"Changed {after.email}", values)
         return await self._identities.get(identity_id)
 
     async def delete(self, identity_id: str) -> None:
@@ -186,37 +191,6 @@ class Administration:
             raise _last_superadmin()
         return identity
 
-    async def _changes(self, admin: Caller, before: Identity, wanted: dict[str, Any]) -> dict[str, Any]:
-        nulls = {name: value is None for name, value in wanted.items() if name != "name"}
-        _refuse_fields(nulls, "Must not be null.")
-        ranked = {name: name in wanted for name in ("name", "role", "superadmin")}
-        if not before.built_in:
-            _refuse_fields(ranked, "Is for built-in users only.")
-        changes: dict[str, Any] = {}
-        if "name" in wanted:
-            changes["name"] = (wanted["name"] or "").strip() or None
-        changes |= _rank_changes(admin, before, wanted)
-        if "verified" in wanted:
-            changes["verified"] = wanted["verified"]
-        if "email" in wanted:
-            changes["email"] = addresses.parse(wanted["email"])
-            changes["email_key"] = addresses.key(changes["email"])
-            if changes["email_key"] != before.email_key:
-                # Whoever holds the new address has proven nothing, and links sent to the old one are void.
-                changes.setdefault("verified", False)
-                changes["mail_tokens"] = {}
-        if "password" in wanted:
-            changes |= await self._password_changes(before, wanted["password"], changes.get("email", before.email))
-        kept = {name: value for name, value in changes.items() if getattr(before, name) != value}
-        if not before.built_in and {"email", "verified"} & kept.keys():
-            kept["profile_stale"] = True
-        return kept
-
-    async def _password_changes(self, before: Identity, password: str, email: str) -> dict[str, Any]:
-        # The history is the person's to keep: an admin may give any good password, so none of theirs is told.
-        password_policy.check(password, email, self._settings.current)
-        return await self._credentials.stored_password(before, password) | {"mail_tokens": {}}
-
     async def _write(self, before: Identity, changes: dict[str, Any], *, new_epoch: bool) -> Identity:
         changes = changes | {"updated": times.now_text()}
         if new_epoch:
@@ -251,6 +225,31 @@ class Administration:
             description=description,
             details={"realm": identity.realm} | (details or {}),
         )
+
+
+def _changes(admin: Caller, before: Identity, wanted: dict[str, Any]) -> dict[str, Any]:
+    nulls = {name: value is None for name, value in wanted.items() if name != "name"}
+    _refuse_fields(nulls, "Must not be null.")
+    ranked = {name: name in wanted for name in ("name", "role", "superadmin")}
+    if not before.built_in:
+        _refuse_fields(ranked, "Is for built-in users only.")
+    changes: dict[str, Any] = {}
+    if "name" in wanted:
+        changes["name"] = (wanted["name"] or "").strip() or None
+    changes |= _rank_changes(admin, before, wanted)
+    if "verified" in wanted:
+        changes["verified"] = wanted["verified"]
+    if "email" in wanted:
+        changes["email"] = addresses.parse(wanted["email"])
+        changes["email_key"] = addresses.key(changes["email"])
+        if changes["email_key"] != before.email_key:
+            # Whoever holds the new address has proven nothing, and links sent to the old one are void.
+            changes.setdefault("verified", False)
+            changes["mail_tokens"] = {}
+    kept = {name: value for name, value in changes.items() if getattr(before, name) != value}
+    if not before.built_in and {"email", "verified"} & kept.keys():
+        kept["profile_stale"] = True
+    return kept
 
 
 def _rank_changes(admin: Caller, before: Identity, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -86,12 +86,6 @@ class Credentials:
         remembered = before[: settings.password_history_count]
         if await self._passwords.verify_any(remembered, password):
             raise password_policy.reused()
-        return await self.stored_password(identity, password)
-
-    async def stored_password(self, identity: Identity, password: str) -> dict[str, object]:
-        """The changes of an identity that give it a password which nobody has to judge any more."""
-        before = [one for one in (identity.password_hash, *identity.password_history) if one]
-        settings = self._settings.current
         return {
             "password_hash": await self._passwords.hash(password),
             "password_history": before[: max(settings.password_history_count - 1, 0)],

@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from auth_service import messages
 from auth_service.access_tokens import SERVICE_TOKEN_SECONDS, AccessTokens
-from auth_service.administration import Administration, NewAccount
+from auth_service.administration import CHANGEABLE, Administration, NewAccount
 from auth_service.identities import Filters, Identities
 from auth_service.impersonations import Impersonations
 from auth_service.jobs import Jobs
@@ -21,7 +21,6 @@ from fastcms_common.context import current
 from fastcms_common.errors import FieldError, Invalid
 
 DEFAULT_PAGE = 20
-CHANGEABLE = ("email", "name", "role", "superadmin", "verified", "password")
 # Seconds. Contract, section 4.
 MIN_DURATION, MAX_DURATION = 60, 86_400
 

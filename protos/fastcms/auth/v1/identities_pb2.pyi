@@ -511,7 +511,6 @@ class UpdateIdentityRequest(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     SUPERADMIN_FIELD_NUMBER: _builtins.int
     VERIFIED_FIELD_NUMBER: _builtins.int
-    PASSWORD_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     email: _builtins.str
@@ -519,7 +518,6 @@ class UpdateIdentityRequest(_message.Message):
     role: _builtins.str
     superadmin: _builtins.bool
     verified: _builtins.bool
-    password: _builtins.str
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """What is to be changed; a field that is named and absent is null."""
@@ -533,19 +531,16 @@ class UpdateIdentityRequest(_message.Message):
         role: _builtins.str | None = ...,
         superadmin: _builtins.bool | None = ...,
         verified: _builtins.bool | None = ...,
-        password: _builtins.str | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_name", b"_name", "_password", b"_password", "_role", b"_role", "_superadmin", b"_superadmin", "_verified", b"_verified", "email", b"email", "name", b"name", "password", b"password", "role", b"role", "superadmin", b"superadmin", "update_mask", b"update_mask", "verified", b"verified"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_name", b"_name", "_role", b"_role", "_superadmin", b"_superadmin", "_verified", b"_verified", "email", b"email", "name", b"name", "role", b"role", "superadmin", b"superadmin", "update_mask", b"update_mask", "verified", b"verified"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_name", b"_name", "_password", b"_password", "_role", b"_role", "_superadmin", b"_superadmin", "_verified", b"_verified", "email", b"email", "id", b"id", "name", b"name", "password", b"password", "role", b"role", "superadmin", b"superadmin", "update_mask", b"update_mask", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_name", b"_name", "_role", b"_role", "_superadmin", b"_superadmin", "_verified", b"_verified", "email", b"email", "id", b"id", "name", b"name", "role", b"role", "superadmin", b"superadmin", "update_mask", b"update_mask", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__email: _TypeAlias = _typing.Literal["email"]  # noqa: Y015
     _WhichOneofArgType__email: _TypeAlias = _typing.Literal["_email", b"_email"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
-    _WhichOneofReturnType__password: _TypeAlias = _typing.Literal["password"]  # noqa: Y015
-    _WhichOneofArgType__password: _TypeAlias = _typing.Literal["_password", b"_password"]  # noqa: Y015
     _WhichOneofReturnType__role: _TypeAlias = _typing.Literal["role"]  # noqa: Y015
     _WhichOneofArgType__role: _TypeAlias = _typing.Literal["_role", b"_role"]  # noqa: Y015
     _WhichOneofReturnType__superadmin: _TypeAlias = _typing.Literal["superadmin"]  # noqa: Y015
@@ -556,8 +551,6 @@ class UpdateIdentityRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__email) -> _WhichOneofReturnType__email | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__password) -> _WhichOneofReturnType__password | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__role) -> _WhichOneofReturnType__role | None: ...
     @_typing.overload

@@ -178,7 +178,8 @@ class IdentitiesServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateIdentity(self, request, context):
-        """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+        """Changes what `update_mask` names. After a change of role or superadmin all sessions of the account end.
+        Nobody sets the password of an account that exists: a reset is mailed.
         PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
         making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
         last superadmin's (LAST_SUPERADMIN).

@@ -51,7 +51,8 @@ class IdentitiesServiceStub:
     CreateIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.CreateIdentityRequest, _identities_pb2.Identity]
     """Creates an account in any realm. Only superadmins make admins. ALREADY_EXISTS (EMAIL_TAKEN)."""
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_identities_pb2.UpdateIdentityRequest, _identities_pb2.Identity]
-    """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+    """Changes what `update_mask` names. After a change of role or superadmin all sessions of the account end.
+    Nobody sets the password of an account that exists: a reset is mailed.
     PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
     making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
     last superadmin's (LAST_SUPERADMIN).
@@ -101,7 +102,8 @@ class IdentitiesServiceAsyncStub(IdentitiesServiceStub):
     CreateIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.CreateIdentityRequest, _identities_pb2.Identity]  # type: ignore[assignment]
     """Creates an account in any realm. Only superadmins make admins. ALREADY_EXISTS (EMAIL_TAKEN)."""
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_identities_pb2.UpdateIdentityRequest, _identities_pb2.Identity]  # type: ignore[assignment]
-    """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+    """Changes what `update_mask` names. After a change of role or superadmin all sessions of the account end.
+    Nobody sets the password of an account that exists: a reset is mailed.
     PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
     making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
     last superadmin's (LAST_SUPERADMIN).
@@ -196,7 +198,8 @@ class IdentitiesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identities_pb2.UpdateIdentityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identities_pb2.Identity, _abc.Awaitable[_identities_pb2.Identity]]:
-        """Changes what `update_mask` names. After a change of password, role or superadmin all sessions of the account end.
+        """Changes what `update_mask` names. After a change of role or superadmin all sessions of the account end.
+        Nobody sets the password of an account that exists: a reset is mailed.
         PERMISSION_DENIED for an account of the caller's rank or above (RANK_TOO_HIGH), superadmins excepted, and for
         making or unmaking admins (SUPERADMIN_REQUIRED); ALREADY_EXISTS for the caller's own role (OWN_ACCOUNT) and for the
         last superadmin's (LAST_SUPERADMIN).
