@@ -27,6 +27,8 @@ _REFUSED_HEADERS = frozenset(
 )  # fmt: skip
 # What the suite says of a run is nobody else's to say.
 _REFUSED_PREFIX = "fastcms-"
+# Who may edit a job may not see its secrets, and so may not have them sent to where they can be seen.
+_GIVE_ANEW = FieldError("headers", "Give secret values anew: the URL leads elsewhere.")
 # Headers that are known to hold no secret; the values of all others are masked.
 _SHOWN_HEADERS = frozenset({"accept", "accept-language", "cache-control", "content-type", "user-agent"})
 _FIELDS: Mapping[str, frozenset[str]] = {
@@ -97,10 +99,15 @@ class OwnJobs:
         elif draft.url is not None:
             self._check_url(draft.url, problems)
         sealed = before.get("headers")
+        moved = draft.url is not None and sealed is not None and _origin(draft.url) != _origin(before["url"])
         if draft.headers is not None:
-            old = self._seal.open(name, sealed) if sealed and MASK in draft.headers.values() else {}
+            old = self._seal.open(name, sealed) if sealed is not None and MASK in draft.headers.values() else {}
+            if old and moved:
+                problems.append(_GIVE_ANEW)
             headers = _headers(draft.headers, old, problems)
             sealed = self._seal.close(name, headers) if headers else None
+        elif moved and MASK in self.to_show(name, before).values():
+            problems.append(_GIVE_ANEW)
         method = draft.method or before.get("method", "GET")
         body = draft.body if draft.body is not None else before.get("body")
         if body and method in ("GET", "HEAD"):
@@ -142,6 +149,15 @@ class OwnJobs:
         local = target.host == "localhost" or target.host.endswith((".localhost", ".local", ".internal"))
         if target.host not in self._allowed_hosts and (local or (address is not None and not is_public(address))):
             problems.append(FieldError("url", "It must lead to a public address."))
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Who gets what is sent to a URL; None where that is no URL."""
+    try:
+        target = parse_url(url)
+    except ValueError:
+        return None
+    return target.scheme, target.host, target.port
 
 
 def _headers(given: Mapping[str, str], old: Mapping[str, str], problems: list[FieldError]) -> dict[str, str]:

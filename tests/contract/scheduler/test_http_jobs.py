@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -117,6 +118,29 @@ async def test_a_private_address_gets_no_request(host: str):
         with pytest.raises(JobFailed, match="not a public address"):
             await sender(frozenset()).run(job(f"http://{host}:{hook.port}/", retries=3), MARKS)
     assert hook.requests == []
+
+
+async def test_the_address_that_was_judged_is_the_one_that_is_connected_to(monkeypatch: pytest.MonkeyPatch):
+    """A name that leads somewhere else each time it is asked for gains nothing."""
+    questions: list[str] = []
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def rebinding(host: str, port: int, **options: Any) -> list[Any]:
+        if host == "rebind.example":
+            questions.append(host)
+            host = "127.0.0.1" if len(questions) == 1 else "127.0.0.2"
+        return list(await resolve(host, port, **options))
+
+    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    async with Hook() as hook:
+        url = f"http://rebind.example:{hook.port}/"
+        assert (await sender(frozenset({"rebind.example"})).run(job(url), MARKS))["status"] == 200
+        assert questions == ["rebind.example"]
+        assert hook.requests[0].headers["host"] == f"rebind.example:{hook.port}"
+        with pytest.raises(JobFailed, match="not a public address"):
+            await sender(frozenset()).run(job(url, retries=3), MARKS)
+    assert len(hook.requests) == 1
 
 
 async def test_a_redirect_is_not_followed_to_a_host_that_is_not_allowed():

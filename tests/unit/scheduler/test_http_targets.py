@@ -17,7 +17,8 @@ NOBODY: frozenset[str] = frozenset()
      "169.254.169.254", "100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::",
      "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
      "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a9fe:a9fe::", "2001:db8::1",
-     "2001::1", "fec0::1", "64:ff9b:1::1"],
+     "2001::1", "fec0::1", "64:ff9b:1::1", "192.0.0.192", "192.88.99.1", "168.63.129.16", "::ffff:168.63.129.16",
+     "3fff::1", "::ffff:0:7f00:1", "100.100.100.200"],
 )  # fmt: skip
 def test_no_address_within_is_public(address: str):
     assert not is_public(ip_address(address))
@@ -65,6 +66,7 @@ def test_a_url_is_taken_apart(url: str, host: str, port: int, authority: str, pa
      "http://user@example.com", "http://a:b@example.com", "http://example.com/#x", "http://example.com:0",
      "http://example.com:99999", "http://example.com:x", "http://exa mple.com", "http://example.com\\@evil.example",
      "http://example.com/\r\nX: y", "http://127.1", "http://2130706433", "http://0x7f000001", "http://0x7f.1",
+     "http://0177.0.0.1", "http://127.0.0.1.", "http://\uff11\uff12\uff17.0.0.1", "http://127\u30020\u30020\u30021",
      "http://a..example", "http://-a.example", "http://[::1", "http://[fe80::1%25eth0]x", "http://[::1]x",
      "http://" + "a" * 64 + ".example",     "gopher://example.com", "javascript:alert(1)", "http://example.com/{x}"],
 )  # fmt: skip

@@ -44,6 +44,23 @@ def test_a_mask_that_stands_for_nothing_is_refused(jobs: OwnJobs):
     assert bad_fields(jobs, url=URL, headers={"X-Api-Key": "***"}) == {"headers.X-Api-Key"}
 
 
+def test_secrets_do_not_go_along_to_another_host(jobs: OwnJobs):
+    stored = jobs.parameters("job", "http", Draft(url=URL, headers=HEADERS))
+    shown = jobs.to_show("job", stored)
+    for elsewhere in ("https://evil.example/", URL.replace("https", "http"), URL.replace(".example", ".example:8443")):
+        for headers in (None, shown):
+            with pytest.raises(Invalid) as caught:
+                jobs.parameters("job", "http", Draft(url=elsewhere, headers=headers), stored)
+            assert [problem.field for problem in caught.value.fields] == ["headers"]
+        moved = jobs.parameters("job", "http", Draft(url=elsewhere, headers=HEADERS), stored)
+        assert jobs.to_run("job", "http", moved)["headers"] == HEADERS
+        assert jobs.to_run("job", "http", jobs.parameters("job", "http", Draft(url=elsewhere, headers={}), stored))
+    same_host = jobs.parameters("job", "http", Draft(url=f"{URL}/other", headers=shown), stored)
+    assert jobs.to_run("job", "http", same_host)["headers"] == HEADERS
+    plain = jobs.parameters("job", "http", Draft(url=URL, headers={"Accept": "a/b"}))
+    assert jobs.parameters("job", "http", Draft(url="https://other.example/"), plain)["url"] == "https://other.example/"
+
+
 def test_what_is_sealed_for_one_job_or_with_one_key_opens_for_no_other(jobs: OwnJobs):
     stored = jobs.parameters("job", "http", Draft(url=URL, headers=HEADERS))
     others = OwnJobs(Seal(b"x" * 32), frozenset())
@@ -65,7 +82,8 @@ def test_what_is_not_said_has_a_default_or_stays(jobs: OwnJobs):
 @pytest.mark.parametrize(
     "headers",
     [{"Host": "x"}, {"content-length": "1"}, {"X Y": "1"}, {"X": "a\r\nY: b"}, {"X": "ü"}, {"X": ""}, {"X": " a"},
-     {"": "x"}, {"X": "a" * 5000}, {"X-A": "1", "x-a": "2"}, {"Transfer-Encoding": "chunked"}],
+     {"": "x"}, {"X": "a" * 5000}, {"X-A": "1", "x-a": "2"}, {"Transfer-Encoding": "chunked"},
+     {"Idempotency-Key": "x"}, {"FastCMS-Fencing-Token": "9"}],
 )  # fmt: skip
 def test_headers_that_could_mean_something_else_are_refused(jobs: OwnJobs, headers: dict[str, str]):
     assert all(field.startswith("headers.") for field in bad_fields(jobs, url=URL, headers=headers))
