@@ -101,6 +101,9 @@ class RpcEndpoint:
             return
         if self._route.rest.rate_limit == Rest.RATE_LIMIT_CREDENTIALS:
             await self.limits.by_address(request, self._route.rpc.name)
+            if caller is not None and not self._route.rest.account_field:
+                # Where no field names an account the call is about the caller's own.
+                await self.limits.by_account(request, self._route.rpc.name, [caller.id])
         else:
             await self.limits.by_caller(request, caller)
 

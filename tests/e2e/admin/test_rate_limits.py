@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.admin.conftest import Client
+from tests.e2e.admin.conftest import PASSWORD, Client
 from tests.suite import Suite, wait_until
 
 SETTINGS = "/api/v1/settings/rate_limits"
@@ -60,6 +60,19 @@ def test_sign_ins_are_limited_by_account_wherever_they_come_from(proxied: Suite,
     answers = [sign_in(proxied, f"203.0.113.{n}", spellings[n % 4])[0] for n in range(10)]
     assert answers.count(429) == 6
     assert sign_in(proxied, "203.0.113.100", "two@example.com")[0] != 429
+
+
+def test_whoever_is_signed_in_is_limited_as_an_account_wherever_they_come_from(proxied: Suite, root: Client):
+    body = {"email": "tried@example.com", "password": PASSWORD, "role": "user"}
+    tokens = [root.post("/api/v1/auth/register", json=body | {"email": f"{n}-{body['email']}"}) for n in range(2)]
+    limit(proxied, root, credentials_per_minute=4, requests_per_minute=100_004)
+
+    def disable(number: int, whose: int) -> int:
+        with Client(proxied, f"203.0.113.{number}").with_token(tokens[whose].json()["access_token"]) as client:
+            return client.post("/api/v1/auth/mfa/disable", json={"code": "000000"}).status_code
+
+    assert [disable(101 + n, 0) for n in range(6)].count(429) == 2
+    assert disable(110, 1) == 409
 
 
 def test_all_else_is_limited_by_caller(proxied: Suite, root: Client):
