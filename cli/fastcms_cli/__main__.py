@@ -15,6 +15,7 @@ from fastcms_cli.config import BadStart, Settings
 from fastcms_cli.deployment import Deployment, Failed
 from fastcms_cli.processes import Refused
 from fastcms_cli.run import Run
+from fastcms_common.errors import DomainError
 from fastcms_common.settings import load, stop
 
 ENVIRONMENT = """\b
@@ -43,7 +44,7 @@ def failing() -> Iterator[None]:
     """What cannot be done ends the command with one line and exit code 2."""
     try:
         yield
-    except (BadStart, Refused, Failed) as reason:
+    except (BadStart, Refused, Failed, DomainError) as reason:
         stop(str(reason))
 
 
