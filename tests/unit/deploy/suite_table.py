@@ -38,6 +38,10 @@ def image_of(name: str) -> str:
 
 
 def unknown_names(name: str, environment: dict[str, Any]) -> set[str]:
-    """The variables that the process `name` would not read, neither as they are nor as the name of a file."""
+    """The variables that the process `name` would not read, neither as they are nor as the name of a file.
+
+    OTEL_* are read by OpenTelemetry's SDK.
+    """
     known = {field.upper() for field in SETTINGS[name].model_fields}
-    return set(environment) - known - {f"{field}_FILE" for field in known}
+    ours = {variable for variable in environment if not variable.startswith("OTEL_")}
+    return ours - known - {f"{field}_FILE" for field in known}
