@@ -37,6 +37,14 @@ SCREENS = {
     "account": "My account",
     "nowhere": "Nothing here",
 }
+# How much of the window moved while the screen was loading, that nobody had asked to.
+LAYOUT_SHIFT = """() => new Promise((resolve) => {
+  let sum = 0;
+  const add = (entry) => (sum += entry.hadRecentInput ? 0 : entry.value);
+  new PerformanceObserver((list) => list.getEntries().forEach(add)).observe({ type: "layout-shift", buffered: true });
+  // What was noted before is handed over in a task of its own.
+  setTimeout(() => resolve(sum), 50);
+})"""
 WINDOWS = ((320, 640), (768, 1024), (3840, 2160))
 
 
@@ -94,9 +102,13 @@ def test_every_screen_is_for_every_eye_and_every_window(page: Page, user_id: str
         page.set_viewport_size({"width": 1280, "height": 900})
         open_screen(page, path.format(user=user_id), title)
         settle(page)
+        bad = []
+        # The bound of what Web Vitals calls good.
+        if (jumped := page.evaluate(LAYOUT_SHIFT)) > 0.1:
+            bad.append(f"jumps by {jumped} while it loads")
         name = f"screen_{path.format(user='id') or 'overview'}"
         picture(page, f"{name}_light")
-        bad = findings(page)
+        bad += findings(page)
         page.emulate_media(color_scheme="dark")
         picture(page, f"{name}_dark")
         # Dark differs in colours only.

@@ -30,3 +30,8 @@ export function Loaded({ load, children }) {
     ${children(load.data)}
   </div>`;
 }
+
+/** Several loads that come into sight together, so that none pushes away what another has brought. */
+export function Together({ loads, children }) {
+  return loads.every(({ data, error }) => data || error) ? children : html`<${Loading} />`;
+}

@@ -6,7 +6,7 @@ import { Field, FormProblem, Submit, useForm } from "../parts/form.js";
 import { showDuration, showTime } from "../parts/format.js";
 import { Badge, Head, Time } from "../parts/marks.js";
 import { go, link } from "../parts/router.js";
-import { Empty, Failed, Loaded } from "../parts/states.js";
+import { Empty, Failed, Loaded, Together } from "../parts/states.js";
 import { Pager, Table } from "../parts/table.js";
 import { tell, toast } from "../parts/toast.js";
 import { RunStatus, TaskState, trigger, usePolling } from "./cron.js";
@@ -24,19 +24,21 @@ export function CronTask({ item: name, query }) {
     <${Head} title=${name} about=${task?.description} back=${{ href: link("cron"), text: "Cron jobs" }}>
       ${task && html`<${TaskActions} task=${task} reload=${reload} />`}
     </${Head}>
-    <${Loaded} load=${{ ...tasks, loading: false }}>
-      ${() => (task ? html`<div class="cards"><${State} task=${task} /><${Schedule} key=${task.interval} task=${task} reload=${reload} /></div>` : html`<${Failed} error=${{ status: 404, message: "There is no such job." }} />`)}
-    </${Loaded}>
-    <section aria-label="Runs">
-      <h2>Runs</h2>
-      <${Loaded} load=${{ ...runs, loading: false }}>
-        ${(list) =>
-          list.items.length
-            ? html`<${Pager} page=${page} total=${list.total} totalPages=${Math.ceil(list.total / PER_PAGE)} noun="runs" />
-                <${Table} caption="Runs" columns=${RUNS} rows=${list.items} />`
-            : html`<${Empty} title="It has not run yet" />`}
+    <${Together} loads=${[tasks, runs]}>
+      <${Loaded} load=${{ ...tasks, loading: false }}>
+        ${() => (task ? html`<div class="cards"><${State} task=${task} /><${Schedule} key=${task.interval} task=${task} reload=${reload} /></div>` : html`<${Failed} error=${{ status: 404, message: "There is no such job." }} />`)}
       </${Loaded}>
-    </section>
+      <section aria-label="Runs">
+        <h2>Runs</h2>
+        <${Loaded} load=${{ ...runs, loading: false }}>
+          ${(list) =>
+            list.items.length
+              ? html`<${Pager} page=${page} total=${list.total} totalPages=${Math.ceil(list.total / PER_PAGE)} noun="runs" />
+                  <${Table} caption="Runs" columns=${RUNS} rows=${list.items} />`
+              : html`<${Empty} title="It has not run yet" />`}
+        </${Loaded}>
+      </section>
+    </${Together}>
   `;
 }
 

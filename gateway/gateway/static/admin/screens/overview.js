@@ -5,7 +5,7 @@ import { Bars, Lines } from "../parts/chart.js";
 import { showBytes, showNumber } from "../parts/format.js";
 import { Head } from "../parts/marks.js";
 import { link } from "../parts/router.js";
-import { Empty, Loaded } from "../parts/states.js";
+import { Empty, Loaded, Together } from "../parts/states.js";
 import { usePolling } from "./cron.js";
 
 // By its name in the address: minutes that one point stands for, how many points, what it is called.
@@ -14,19 +14,24 @@ const BUCKETS = 12;
 
 export function Overview({ query }) {
   const range = RANGES[query.range] ? query.range : "hour";
+  const health = useHealth();
+  const metrics = useMetrics(range);
+  const logins = useLogins(range);
   return html`
     <${Head} title="Overview" about="How everything is">
       <nav class="tabs" aria-label="Time">
         ${Object.entries(RANGES).map(([key, [, , title]]) => html`<a key=${key} href=${key === "hour" ? link() : `${link()}?range=${key}`} aria-current=${key === range ? "page" : undefined}>${title}</a>`)}
       </nav>
     </${Head}>
-    <${Health} />
-    <${Traffic} range=${range} />
-    <${SignIns} range=${range} />
+    <${Together} loads=${[health, metrics, logins]}>
+      <${Health} health=${health} />
+      <${Traffic} metrics=${metrics} range=${range} />
+      <${SignIns} logins=${logins} range=${range} />
+    </${Together}>
   `;
 }
 
-function Health() {
+function useHealth() {
   const health = useLoad(async (signal) => {
     const [services, users, collections] = await Promise.all([
       dependencies(signal),
@@ -36,7 +41,11 @@ function Health() {
     return { services, users, collections };
   }, []);
   usePolling(health.reload);
-  return html`<${Loaded} load=${{ ...health, loading: false }}>
+  return { ...health, loading: false };
+}
+
+function Health({ health }) {
+  return html`<${Loaded} load=${health}>
     ${({ services, users, collections }) => html`<div class="tiles">
       <a class="card tile" href=${link("users")}><small>Users</small><b>${showNumber(users)}</b></a>
       <a class="card tile" href=${link("collections")}><small>Collections</small><b>${showNumber(collections)}</b></a>
@@ -66,13 +75,17 @@ async function count(path, signal) {
   }
 }
 
-/** Requests, errors and how long answers took, from what the scheduler collects each minute. */
-function Traffic({ range }) {
+function useMetrics(range) {
   const [minutes, count] = RANGES[range];
-  const metrics = useLoad(
+  return useLoad(
     (signal) => call("GET", "/admin/metrics", { query: { step: minutes, from_date: new Date(Date.now() - minutes * count * 60_000).toISOString() }, signal }),
     [range],
   );
+}
+
+/** Requests, errors and how long answers took, from what the scheduler collects each minute. */
+function Traffic({ metrics, range }) {
+  const [minutes, count] = RANGES[range];
   return html`<${Loaded} load=${metrics}>
     ${({ items }) => {
       const points = onTime(items, minutes, count);
@@ -118,11 +131,10 @@ function onTime(items, minutes, count) {
 
 const Tile = ({ name, value, bad }) => html`<div class=${bad ? "card tile alarm" : "card tile"}><small>${name}</small><b>${value}</b></div>`;
 
-/** Sign-ins, failures and locks, counted by the audit log. */
-function SignIns({ range }) {
-  const [minutes, count, title] = RANGES[range];
+function useLogins(range) {
+  const [minutes, count] = RANGES[range];
   const span = (minutes * count * 60_000) / BUCKETS;
-  const counts = useLoad(
+  return useLoad(
     (signal) => {
       const now = Date.now();
       const asked = Array.from({ length: BUCKETS }, (_, index) => {
@@ -133,14 +145,18 @@ function SignIns({ range }) {
     },
     [range],
   );
-  return html`<${Loaded} load=${counts}>
+}
+
+/** Sign-ins, failures and locks, counted by the audit log. */
+function SignIns({ logins, range }) {
+  return html`<${Loaded} load=${logins}>
     ${(buckets) => {
       const points = buckets.map(({ by_action }) => ["account_locked", "login_failed", "login"].map((action) => Number(by_action[action] ?? 0)));
       const [locked, failed, done] = [0, 1, 2].map((index) => points.reduce((sum, point) => sum + point[index], 0));
       return html`<section class="card" aria-label="Logins">
         <h2>Logins <a class="more" href="${link("audit")}?failed=1">Failed logins</a> <a class="more" href="${link("audit")}?event_action=account_locked">Locked accounts</a></h2>
         <${Bars} points=${points} parts=${[{ name: "locked", tone: "bad" }, { name: "failed", tone: "warn" }, { name: "signed in", tone: "ok" }]}
-          label=${`${done} logins, ${failed} failed, ${locked} accounts locked`} from=${title} to="now" />
+          label=${`${done} logins, ${failed} failed, ${locked} accounts locked`} from=${RANGES[range][2]} to="now" />
       </section>`;
     }}
   </${Loaded}>`;

@@ -5,7 +5,7 @@ import { confirm } from "../parts/dialog.js";
 import { showCountdown, showTime, useNow } from "../parts/format.js";
 import { Avatar, Badge, Head, Time } from "../parts/marks.js";
 import { go, link } from "../parts/router.js";
-import { Loaded } from "../parts/states.js";
+import { Loaded, Together } from "../parts/states.js";
 import { tell } from "../parts/toast.js";
 import { AuditTable } from "./audit_table.js";
 import { ImpersonateDialog } from "./impersonate_dialog.js";
@@ -25,8 +25,7 @@ export function User({ item: id, user: self }) {
           <${Lock} person=${person} />
         </div>
         <${Actions} person=${person} self=${self} reload=${account.reload} />
-        <${PersonSessions} person=${person} />
-        <${History} person=${person} />
+        <${Traces} person=${person} />
       `}
     </${Loaded}>
   `;
@@ -112,20 +111,19 @@ function Actions({ person, self, reload }) {
   </section>`;
 }
 
-function PersonSessions({ person }) {
+/** Where they are signed in, and what happened. Both are looked at anew after each act on the account, as that is. */
+function Traces({ person }) {
   const path = `/admin/users/${person.id}/sessions`;
-  // Looked at anew after each act on the account, as the account is.
   const sessions = useLoad((signal) => call("GET", path, { signal }), [person]);
-  return html`<section aria-label="Sessions">
-    <h2>Sessions</h2>
-    <${SessionTable} load=${sessions} path=${path} />
-  </section>`;
-}
-
-function History({ person }) {
   const events = useLoad((signal) => call("GET", "/audit", { query: { user_id: person.id, limit: 20 }, signal }), [person]);
-  return html`<section aria-label="Audit">
-    <h2>What happened <a class="more" href="${link("audit")}?user_id=${person.id}">All of it in the audit log</a></h2>
-    <${Loaded} load=${events}>${(list) => html`<${AuditTable} events=${list.items} />`}</${Loaded}>
-  </section>`;
+  return html`<${Together} loads=${[sessions, events]}>
+    <section aria-label="Sessions">
+      <h2>Sessions</h2>
+      <${SessionTable} load=${sessions} path=${path} />
+    </section>
+    <section aria-label="Audit">
+      <h2>What happened <a class="more" href="${link("audit")}?user_id=${person.id}">All of it in the audit log</a></h2>
+      <${Loaded} load=${events}>${(list) => html`<${AuditTable} events=${list.items} />`}</${Loaded}>
+    </section>
+  </${Together}>`;
 }
