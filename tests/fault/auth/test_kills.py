@@ -30,6 +30,7 @@ from tests.contract.auth.mailbox import Mailbox, token_of
 from tests.contract.auth.profiles import Collections, serving
 from tests.contract.auth.server import PASSWORD, AuthServer, key_file
 from tests.ports import free_port
+from tests.storages import Storage
 
 EVA = "eva@example.com"
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
@@ -38,13 +39,13 @@ LONG_AGO = "2020-01-01T00:00:00.000000Z"
 class Site:
     """A folder with auth-service's data, and the process."""
 
-    def __init__(self, folder: Path, redis_url: str, collections_address: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, storage_url: str, collections_address: str) -> None:
         self.environment = {
             "LISTEN": f"127.0.0.1:{free_port()}",
             "DATA_DIR": str(folder),
             "OUTBOX_DIR": str(folder / "outbox"),
             "REDIS_URL": redis_url,
-            "STORAGE_URL": f"sqlite:///{folder}/auth.db",
+            "STORAGE_URL": storage_url,
             "COLLECTIONS_SERVICE": collections_address,
             "SERVICE_KEY_FILE": str(key_file(folder / "service.key")),
             "MASTER_KEY_FILE": str(key_file(folder / "master.key")),
@@ -106,10 +107,11 @@ class Site:
 
 
 @pytest.fixture
-async def place(tmp_path: Path, redis_url: str) -> AsyncIterator[tuple[Site, Collections]]:
+async def place(tmp_path: Path, redis_url: str, storage: Storage) -> AsyncIterator[tuple[Site, Collections]]:
+    """On each storage engine in turn."""
     collections = Collections("customers")
     async with serving(collections) as address:
-        yield Site(tmp_path, redis_url, address), collections
+        yield Site(tmp_path, redis_url, storage.url, address), collections
 
 
 def kill_at(site: Site, collections: Collections, rpc: str, moment: str) -> None:
@@ -199,6 +201,7 @@ async def test_a_removal(place: tuple[Site, Collections], moment: str):
     assert list(await site.identities()) == [one for _, one in collections.records]
 
 
+@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 async def test_a_first_admin_made_at_start_survives_kills_at_any_time(place: tuple[Site, Collections]):
     site, _ = place
     for _ in range(3):
