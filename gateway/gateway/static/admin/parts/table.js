@@ -44,12 +44,14 @@ const classes = (column) => [column.optional && "optional", column.roomy && "roo
 // The row opens by a click anywhere, but a link or a button in it does what it says. Keyboards take the row's link.
 const opens = (event) => !event.target.closest("a, button, input, label, select") && !String(getSelection());
 
-/** Total and pages, as the seed shows them. */
+/** Total and pages, as the seed shows them, and a way to a page far off. */
 export function Pager({ page, total, totalPages, noun }) {
+  const jump = (event) => setQuery({ page: Math.min(totalPages, Math.max(1, event.target.valueAsNumber || 1)) });
   return html`<nav class="pager" aria-label="Pages">
     <span>Total: ${showNumber(total)} ${total === 1 ? noun.replace(/s$/, "") : noun}</span>
     <span>
       Page ${showNumber(page)} of ${showNumber(Math.max(1, totalPages))}
+      ${totalPages > 2 && html`<input key=${page} type="number" min="1" max=${totalPages} placeholder="Go to" aria-label="Go to page" onChange=${jump} />`}
       <button type="button" disabled=${page <= 1} onClick=${() => setQuery({ page: page - 1 })}>Previous</button>
       <button type="button" disabled=${page >= totalPages} onClick=${() => setQuery({ page: page + 1 })}>Next</button>
     </span>
