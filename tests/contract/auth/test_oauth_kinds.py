@@ -53,6 +53,18 @@ async def test_github_is_asked_who_it_was_and_for_their_primary_address(github: 
     assert orjson.loads((await desk.sign_in()).user)["id"] == first["id"], "known by their number there"
 
 
+async def test_github_is_where_it_is_unless_an_issuer_says_otherwise(github: tuple[Desk, GitHub]):
+    desk, _ = github
+    await desk.offer("public", "github", "")
+    assert (await desk.begin()).authorization_url.startswith("https://github.com/login/oauth/authorize?")
+
+
+async def test_google_speaks_plain_openid_connect(desk: Desk):
+    await desk.offer("google", "google", desk.provider.base)
+    user = orjson.loads((await desk.sign_in()).user)
+    assert (user["email"], user["verified"]) == (EVA, True)
+
+
 async def test_an_error_that_github_sends_with_status_200_is_one(github: tuple[Desk, GitHub]):
     desk, _ = github
     await desk.admin_call(
