@@ -4,7 +4,7 @@ The truth is `session:{id}` in Redis. Each process remembers sessions that it fo
 announces its end. Three rules keep a memory from outliving its session:
 
 - what was asked before an announcement and answered after it is not remembered;
-- while the subscription has not been heard from for `SILENCE` seconds nothing remembered is used;
+- while the subscription has not been heard from for a second nothing remembered is used;
 - nothing is remembered for longer than `MEMORY` seconds, which bounds a session that ran out by itself.
 
 Whoever asks Redis leaves word there that the session is in use, so `last_used` is never more than a minute behind while
@@ -23,11 +23,10 @@ from datetime import timedelta
 from redis.asyncio import Redis
 
 from fastcms_common import redis_keys, times
+from fastcms_common.announcements import Announcements
 from fastcms_common.errors import Unauthenticated
-from fastcms_common.logs import get_logger
-from fastcms_common.redis_connection import DOWN, redis_errors
+from fastcms_common.redis_connection import redis_errors
 
-SILENCE = 1.0
 MEMORY = 30.0
 # Seconds by which `last_used` may be behind before it is written again: many processes ask about one session.
 _USE_NOTED = 15
@@ -41,9 +40,6 @@ return 1
 """
 # Sessions that one process remembers; past it the memory starts anew.
 _CAPACITY = 100_000
-_PING_EVERY = 0.25
-
-log = get_logger(__name__)
 
 
 class SessionGuard:
@@ -53,9 +49,9 @@ class SessionGuard:
         self._redis = redis
         self._clock = clock
         self._alive: dict[str, float] = {}
-        self._announcements = 0
-        self._heard = float("-inf")
-        self._deaf = False
+        self._announcements = Announcements(redis, redis_keys.SESSION_REVOKED, self.forget, self._forget_all, clock)
+        # How often something was announced, for those who find that it was while they asked.
+        self._changes = 0
         self._asked: dict[str, asyncio.Future[bool]] = {}
 
     async def check(self, session_id: str) -> None:
@@ -64,7 +60,7 @@ class SessionGuard:
         Raises Unauthenticated (SESSION_REVOKED) where it is not, Unavailable where Redis cannot be asked.
         """
         now = self._clock()
-        if now - self._heard < SILENCE and self._alive.get(session_id, 0.0) > now:
+        if self._announcements.heard and self._alive.get(session_id, 0.0) > now:
             return
         if not await self._ask(session_id):
             raise Unauthenticated("This session has ended. Sign in again.", reason="SESSION_REVOKED")
@@ -82,7 +78,7 @@ class SessionGuard:
 
     async def _answer(self) -> None:
         asked, self._asked = self._asked, {}
-        announcements = self._announcements
+        changes = self._changes
         try:
             with redis_errors():
                 async with self._redis.pipeline(transaction=False) as pipe:
@@ -103,47 +99,20 @@ class SessionGuard:
             self._alive.clear()
         until = self._clock() + MEMORY
         for (session_id, waiting), alive in zip(asked.items(), answers, strict=True):
-            if alive and announcements == self._announcements:
+            if alive and changes == self._changes:
                 self._alive[session_id] = until
             if not waiting.done():
                 waiting.set_result(bool(alive))
 
     def forget(self, session_id: str) -> None:
         """Takes note that a session has ended."""
-        self._announcements += 1
+        self._changes += 1
         self._alive.pop(session_id, None)
 
-    async def watch(self) -> None:
-        """Listens for ended sessions until it is cancelled; a lost connection is opened again."""
-        while True:
-            try:
-                await self._listen()
-            except DOWN as error:
-                # Once for each outage: it is tried several times a second.
-                if not self._deaf:
-                    log.warning("session announcements lost", error=type(error).__name__)
-                self._deaf = True
-            self._heard = float("-inf")
-            self._announcements += 1
-            self._alive.clear()
-            await asyncio.sleep(_PING_EVERY)
+    def _forget_all(self) -> None:
+        self._changes += 1
+        self._alive.clear()
 
-    async def _listen(self) -> None:
-        async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(redis_keys.SESSION_REVOKED)
-            pinged = 0.0
-            while True:
-                if self._clock() - pinged >= _PING_EVERY:
-                    await pubsub.ping()
-                    pinged = self._clock()
-                message = await pubsub.get_message(timeout=_PING_EVERY)
-                if message is None:
-                    continue
-                # Whatever comes in was sent after all announcements before it, so silence before it meant none.
-                if message["type"] == "message":
-                    self.forget(message["data"].decode())
-                elif message["type"] in ("pong", "subscribe"):
-                    self._heard = self._clock()
-                    if self._deaf:
-                        log.info("session announcements heard again")
-                        self._deaf = False
+    async def watch(self) -> None:
+        """Listens for ended sessions until it is cancelled."""
+        await self._announcements.watch()

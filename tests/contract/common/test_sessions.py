@@ -10,11 +10,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from fastcms_common.announcements import SILENCE
 from fastcms_common.cancelling import end
 from fastcms_common.errors import Unauthenticated, Unavailable
 from fastcms_common.redis_connection import connect
-from fastcms_common.sessions import SILENCE, SessionGuard
-from tests.redis_process import RedisProcess
+from fastcms_common.sessions import SessionGuard
 
 
 class Clock:
@@ -38,7 +38,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 async def watching(guard: SessionGuard) -> asyncio.Task[None]:
     task = asyncio.create_task(guard.watch())
     async with asyncio.timeout(10):
-        while guard._heard == float("-inf"):
+        while not guard._announcements.heard:
             await asyncio.sleep(0.01)
     return task
 
@@ -141,49 +141,3 @@ async def test_with_redis_away_nobody_is_let_in():
     guard = SessionGuard(connect("redis://127.0.0.1:1/0"))
     with pytest.raises(Unavailable):
         await guard.check("s1")
-
-
-class Lines:
-    """What is said in the place of a log."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def warning(self, text: str, **_: object) -> None:
-        self.said.append(text)
-
-    info = warning
-
-
-async def test_an_outage_is_said_once_and_so_is_its_end(
-    redis_url: str, redis_server: RedisProcess, monkeypatch: pytest.MonkeyPatch
-):
-    lines = Lines()
-    monkeypatch.setattr("fastcms_common.sessions.log", lines)
-    client = connect(redis_url)
-    guard = SessionGuard(client)
-    attempts = 0
-    listen = guard._listen
-
-    async def counted() -> None:
-        nonlocal attempts
-        attempts += 1
-        await listen()
-
-    monkeypatch.setattr(guard, "_listen", counted)
-    task = await watching(guard)
-    for outage in (1, 2):
-        before = attempts
-        redis_server.kill()
-        try:
-            async with asyncio.timeout(30):
-                while attempts < before + 3:
-                    await asyncio.sleep(0.01)
-        finally:
-            redis_server.start()
-        async with asyncio.timeout(30):
-            while guard._heard == float("-inf"):
-                await asyncio.sleep(0.01)
-        assert lines.said == ["session announcements lost", "session announcements heard again"] * outage
-    await stopped(task)
-    await client.aclose()

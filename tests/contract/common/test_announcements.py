@@ -1,0 +1,60 @@
+"""What is announced is heard, and what may have been missed is known, on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from fastcms_common.announcements import Announcements
+from fastcms_common.cancelling import end
+from fastcms_common.redis_connection import connect
+from tests.redis_process import RedisProcess
+
+
+class Lines:
+    """What is said in the place of a log."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warning(self, text: str, **_: object) -> None:
+        self.said.append(text)
+
+    info = warning
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_outage_is_noticed_said_once_and_so_is_its_end(
+    redis_url: str, redis_server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+):
+    lines = Lines()
+    monkeypatch.setattr("fastcms_common.announcements.log", lines)
+    client = connect(redis_url)
+    changed: list[str] = []
+    losses: list[int] = []
+    announcements = Announcements(client, "changes", changed.append, lambda: losses.append(1))
+    assert not announcements.heard
+    task = asyncio.create_task(announcements.watch())
+    for outage in (1, 2):
+        await until(lambda: announcements.heard)
+        await client.publish("changes", f"ä{outage}")
+        await until(lambda: changed[-1:] == [f"ä{outage}"])  # noqa: B023 - it is over before the next round
+        before = len(losses)
+        redis_server.kill()
+        try:
+            # Tried and lost again several times.
+            await until(lambda: len(losses) >= before + 3)  # noqa: B023
+            assert not announcements.heard
+        finally:
+            redis_server.start()
+        await until(lambda: announcements.heard)
+        assert lines.said == ["announcements lost", "announcements heard again"] * outage
+    await end([task])
+    await client.aclose()
