@@ -20,14 +20,15 @@ RUN python3 -m venv /build \
  && /build/bin/pip download --quiet --require-hashes --only-binary :all: --requirement requirements.lock --dest /wheels \
  && /build/bin/pip install --quiet --no-index --find-links /wheels hatchling
 
+COPY . ./
+RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels \
+      ./protos ./common ./*-service ./gateway ./cli
+
+# All images share what comes before this.
 ARG SERVICE
 RUN test -n "$SERVICE" || { echo "say which service: --build-arg SERVICE=gateway" >&2; exit 1; }
 # What only people and compilers read of it goes: tests, headers, sources of what is compiled, symbols.
-COPY . ./
-RUN for folder in protos common *-service gateway cli; do \
-      /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels "./$folder" || exit 1; \
-    done \
- && python3 -m venv --without-pip /app \
+RUN python3 -m venv --without-pip /app \
  && /build/bin/pip --python /app/bin/python install --quiet --no-compile --no-index --find-links /wheels \
       "$(echo "fastcms-$SERVICE" | sed s/-cli$//)" \
  && cd /app/lib/python3*/site-packages \
