@@ -215,3 +215,25 @@ def test_an_impersonation_does_not_outlive_its_page(page: Page, new_user: NewUse
     expect(page.get_by_role("complementary", name="Impersonation")).to_be_hidden()
     asked = {"event_action": "impersonation_ended", "user_id": person["id"]}
     wait_until(lambda: admin_client.get("/api/v1/audit", params=asked).json()["total"] == 1, "the grant has ended")
+
+
+def test_the_audit_log_names_those_who_did_it(
+    page: Page, new_user: NewUser, new_collection: NewCollection, admin_client: httpx.Client
+):
+    def stored(**asked: str) -> bool:
+        return bool(admin_client.get("/api/v1/audit", params=asked).json()["total"])
+
+    made = new_collection("named_in_the_log", [{"name": "text", "type": "text"}])
+    wait_until(lambda: stored(resource_id=made["id"]), "its making is in the log")
+    open_screen(page, "audit", "Audit log", event_type="collection")
+    expect(row(page, "'named_in_the_log'")).to_contain_text(ADMIN_EMAIL)
+
+    person = new_user()
+    path = f"/api/v1/admin/users/{person['id']}/impersonate"
+    grant = admin_client.post(path, json={"reason": "Ticket 4713"}).json()
+    bearer = {"Authorization": f"Bearer {grant['access_token']}"}
+    admin_client.get("/api/v1/auth/me", headers=bearer)
+    admin_client.delete("/api/v1/admin/impersonate", headers=bearer)
+    wait_until(lambda: stored(event_action="impersonation_ended", user_id=person["id"]), "its end is in the log")
+    open_screen(page, f"users/{person['id']}", "Sam Sample")
+    expect(row(page, "GET /api/v1/auth/me while")).to_contain_text(f"{person['email']}by {ADMIN_EMAIL}")

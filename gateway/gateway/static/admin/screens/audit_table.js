@@ -13,7 +13,7 @@ const OUTCOME = { success: "good", failure: "warn", error: "bad" };
 
 export function AuditTable({ events }) {
   const [open, setOpen] = useState(null);
-  const people = usePeople(events.map((event) => event.actor_id ?? (event.user_email ? null : event.user_id)));
+  const people = usePeople(events.flatMap((event) => [event.actor_id, event.user_email ? null : event.user_id]));
   if (!events.length) return html`<${Empty} title="No events">Nothing of the kind has happened.</${Empty}>`;
   const columns = [
     { name: "created", title: "When", cell: (event) => html`<${Time} value=${event.created} />` },
