@@ -15,6 +15,7 @@ from auth_service.auth_settings import LiveSettings, first_values
 from auth_service.config import Settings, read_master_keys, sender_of
 from auth_service.credentials import Credentials
 from auth_service.credentials_servicer import CredentialsServicer
+from auth_service.grant_store import GrantStore
 from auth_service.identities import Identities
 from auth_service.identities_servicer import IdentitiesServicer, KeysServicer
 from auth_service.impersonations import Impersonations
@@ -91,7 +92,7 @@ class Service:
         self.redis, self.audit = process.redis, process.audit
         self.http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
         process.closing.push_async_callback(self.http.aclose)
-        self.store, self.oauth_store = AuthStore(storage), OAuthStore(storage)
+        self.store, self.oauth_store, self.grant_store = AuthStore(storage), OAuthStore(storage), GrantStore(storage)
         self.live = LiveSettings(first_values(settings))
         self._tokens_and_sessions()
         self._accounts()
@@ -149,7 +150,7 @@ class Service:
     def _administration(self) -> None:
         process, redis, store, live, audit = self.process, self.redis, self.store, self.live, self.audit
         self.impersonations = Impersonations(
-            store, self.sessions, self.tokens, process.verifier, process.sessions, audit
+            store, self.grant_store, self.sessions, self.tokens, process.verifier, process.sessions, audit
         )
         self.identities = Identities(store, self.realms, self.lockouts, audit)
         self.administration = Administration(
@@ -251,6 +252,7 @@ async def _prepare(service: Service) -> None:
     try:
         await service.store.prepare()
         await service.oauth_store.prepare()
+        await service.grant_store.prepare()
         await service.keys.load()
         await service.settings_changes.read()
         if email is not None and password is not None:

@@ -66,7 +66,7 @@ class Settings(ProcessSettings):
 
 
 def read_master_keys(path: Path) -> list[bytes]:
-    """The keys that the file holds, one a line, 32 bytes in base64url. Raises OSError or ValueError where it does not."""
+    """The keys that the file holds, one a line, 32 bytes in base64url. OSError or ValueError where it does not."""
     keys = [urlsafe_b64decode(text + "=" * (-len(text) % 4)) for text in path.read_text("ascii").split()]
     for key in keys or [b""]:
         if len(key) != 32:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Literal
 
 from auth_service.access_tokens import AccessTokens
+from auth_service.grant_store import GrantStore
 from auth_service.models import Grant, Identity
 from auth_service.sessions import Sessions
 from auth_service.store import AuthStore
@@ -45,6 +46,7 @@ class Impersonations:
     def __init__(
         self,
         store: AuthStore,
+        grants: GrantStore,
         sessions: Sessions,
         tokens: AccessTokens,
         verifier: TokenVerifier,
@@ -52,6 +54,7 @@ class Impersonations:
         audit: AuditLog,
     ) -> None:
         self._store = store
+        self._grants = grants
         self._sessions = sessions
         self._tokens = tokens
         self._verifier = verifier
@@ -76,7 +79,7 @@ class Impersonations:
         grant = await self._grant(actor, target, duration, reason)
         await self._sessions.open_impersonation(target, actor.id, grant.id, duration)
         # Another start of the same pair may have ended the grant before there was a session to end with it.
-        if await self._store.seated(grant) != grant.id:
+        if await self._grants.seated(grant) != grant.id:
             await self._end(grant, "superseded")
             raise Conflict(
                 "Another impersonation of this user was started meanwhile.", reason="IMPERSONATION_SUPERSEDED"
@@ -88,22 +91,22 @@ class Impersonations:
         """Ends the grant of an impersonation token, or all active ones of the admin whose own token it is."""
         caller = await self._alive(token)
         if caller.actor_id is not None:
-            grants = [await self._store.grant(caller.session_id or "")]
+            grants = [await self._grants.grant(caller.session_id or "")]
         else:
-            grants = list(await self._store.active_grants(caller.id))
+            grants = list(await self._grants.active_grants(caller.id))
         ended = [await self._end(grant, "requested") for grant in grants if grant is not None]
         return [grant for grant in ended if grant is not None]
 
     async def end_of_actor(self, actor_id: str) -> None:
         """Ends what an admin has given: they are none any more."""
-        for grant in await self._store.active_grants(actor_id):
+        for grant in await self._grants.active_grants(actor_id):
             await self._end(grant, "rank_lost")
 
     async def close(self) -> int:
         """Closes the grants whose time is over, and those whose session has been ended with the person's others; how
         many. Nobody has ended them, so nobody else has written it down."""
         closed, settled = 0, times.to_text(times.now() - _OPENING)
-        async for grant in self._store.open_grants():
+        async for grant in self._grants.open_grants():
             over = grant.expires <= times.now_text()
             if over or (grant.started < settled and await self._sessions.get(grant.id) is None):
                 closed += await self._end(grant, "session_ended") is not None
@@ -111,7 +114,7 @@ class Impersonations:
 
     async def of_target(self, target_id: str, limit: int) -> list[Grant]:
         """Who acted as this person, the newest first."""
-        return await self._store.grants_for(target_id, limit)
+        return await self._grants.grants_for(target_id, limit)
 
     async def _actor(self, token: str) -> Identity:
         caller = await self._alive(token)
@@ -143,8 +146,8 @@ class Impersonations:
             started=times.to_text(now),
             expires=times.to_text(now + timedelta(seconds=duration)),
         )
-        await self._store.add_grant(grant)
-        before = await self._store.take_seat(grant)
+        await self._grants.add_grant(grant)
+        before = await self._grants.take_seat(grant)
         if before is not None:
             await self._end(before, "superseded")
         return grant
@@ -159,7 +162,7 @@ class Impersonations:
         if grant.expires <= ended:
             reason, ended = "expired", grant.expires
         await self._audit.publish(_end_event(grant, reason, ended))
-        return await self._store.end_grant(grant.id, ended)
+        return await self._grants.end_grant(grant.id, ended)
 
 
 def _end_event(grant: Grant, reason: _Reason, ended: str) -> AuditEvent:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from auth_service.store import GRANTS, AuthStore
+from auth_service.grant_store import GRANTS, GrantStore
 from fastcms.admin.v1 import admin_pb2, users_pb2
 from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms_common import times
@@ -148,13 +148,13 @@ async def test_one_that_runs_is_left_alone(server: AdminServer, people: People):
 async def change_grant(server: AdminServer, people: People, **values: Any) -> None:
     """Sets the clock of the one grant there is."""
     storage = await open_store(server.auth.settings.storage_url, "auth")
-    store = AuthStore(storage)
-    await store.prepare()
+    store = GrantStore(storage)
     try:
+        await store.prepare()
         (grant,) = await store.grants_for(people.user_id, 10)
         await storage.update(GRANTS.name, grant.id, Change(set=values))
     finally:
-        await store.close()
+        await storage.close()
 
 
 async def refused(server: AdminServer, people: People, target: str, reason: str) -> AuditEvent:
