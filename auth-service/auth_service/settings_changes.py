@@ -6,7 +6,6 @@ every replica reads it again; one that has missed an announcement does so a mome
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -16,16 +15,13 @@ from auth_service.auth_settings import AuthSettings, LiveSettings
 from auth_service.store import AuthStore
 from fastcms_common import redis_keys
 from fastcms_common.audit import AuditLog
-from fastcms_common.errors import FieldError, Invalid, Unavailable
-from fastcms_common.logs import get_logger
-from fastcms_common.redis_connection import DOWN, redis_errors
+from fastcms_common.errors import FieldError, Invalid
+from fastcms_common.following import follow
+from fastcms_common.redis_connection import redis_errors
 
 CATEGORY = "auth"
 # Seconds after which a replica reads the settings again unasked.
 _READ_EVERY = 5.0
-_RETRY_SECONDS = 0.2
-
-log = get_logger(__name__)
 
 
 class SettingsChanges:
@@ -76,16 +72,4 @@ class SettingsChanges:
 
     async def watch(self) -> None:
         """Keeps this process's copy true until cancelled."""
-        while True:
-            try:
-                await self._listen()
-            except (Unavailable, *DOWN) as error:
-                log.warning("settings are not heard of", error=type(error).__name__)
-            await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _listen(self) -> None:
-        async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(redis_keys.SETTINGS_CHANGED)
-            while True:
-                await self.read()
-                await pubsub.get_message(timeout=_READ_EVERY)
+        await follow(self._redis, redis_keys.SETTINGS_CHANGED, self.read, _READ_EVERY)
