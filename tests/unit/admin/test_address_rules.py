@@ -133,10 +133,11 @@ def test_ten_thousand_rules_cost_no_more_than_five_microseconds_a_question():
     strangers = [str(ipaddress.ip_address(chance.getrandbits(bits))) for bits in (32, 128) for _ in range(3_000)]
 
     def seconds() -> float:
-        started = time.perf_counter()
+        # What this thread has worked, not what it has waited for others to work.
+        started = time.thread_time()
         for address in strangers:
             compiled.refusal(address)
-        return (time.perf_counter() - started) / len(strangers)
+        return (time.thread_time() - started) / len(strangers)
 
     # The best of several: a busy machine makes it look slower, never faster.
     assert min(seconds() for _ in range(7)) < 5e-6
