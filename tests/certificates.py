@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 HOUR = timedelta(hours=1)
+
+
+def _subject(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 class Files(NamedTuple):
@@ -27,7 +35,7 @@ class Files(NamedTuple):
 
 
 class Authority:
-    """Signs certificates that are good for `localhost` and 127.0.0.1 for an hour, or were an hour ago."""
+    """Signs certificates in a name or an IP address, good for an hour, or until an hour ago."""
 
     def __init__(self, name: str = "test authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -61,18 +69,21 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(until - 2 * HOUR)
             .not_valid_after(until)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_subject(name)]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(*form)
 
-    def write(self, folder: Path, name: str = "localhost", *, expired: bool = False) -> Files:
-        """A new certificate in files of `folder`, in the place of those that were there."""
+    def write(
+        self, folder: Path, name: str = "localhost", *, expired: bool = False, believed: bytes | None = None
+    ) -> Files:
+        """A new certificate in files of `folder`, in the place of those that were there; `believed` are authorities in
+        the place of this one."""
         folder.mkdir(exist_ok=True)
         files = Files(folder / "tls.crt", folder / "tls.key", folder / "ca.crt")
         chain, key = self.issue(name, expired=expired)
-        for path, content in zip(files, (chain, key, self.pem), strict=True):
+        for path, content in zip(files, (chain, key, believed or self.pem), strict=True):
             # As an operator's tools do: whole or not at all.
             new = path.with_suffix(".new")
             new.write_bytes(content)

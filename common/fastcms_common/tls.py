@@ -117,8 +117,12 @@ class Tls:
         state = self._state_of_files()
         if state == self._state:
             return
-        self._certificate = Certificate.read(*self._files)
+        found = Certificate.read(*self._files)
         self._state = state
+        if found == self._certificate:
+            # Written again, and the same: no reason to connect anew.
+            return
+        self._certificate = found
         _expires.set(self._certificate.expires())
         log.info("certificate taken over")
 

@@ -73,14 +73,15 @@ async def served(files: Files | None, redis_url: str) -> AsyncIterator[str]:
 async def asking(port: str, files: Files | None, *, multiplex: bool) -> AsyncIterator[Callable]:
     """A call by a client with this certificate; gives the serial number that the service was shown."""
     settings = ProcessSettings(**(files.settings if files is not None else {}))
-    channel = open_channel(f"localhost:{port}", multiplex=multiplex, tls=tls_of(settings))
+    shown = tls_of(settings)
+    channel = open_channel(f"localhost:{port}", multiplex=multiplex, tls=shown)
     stub = auth_pb2_grpc.AuthServiceStub(channel)
 
     async def ask(password: str = "x") -> str:
         request = auth_pb2.LoginRequest(email="a@example.com", password=password)
         return (await stub.Login(request, timeout=5)).access_token
 
-    ask.channel = channel.raw  # type: ignore[attr-defined]
+    ask.channel, ask.tls = channel.raw, shown  # type: ignore[attr-defined]
     try:
         yield ask
     finally:
@@ -180,15 +181,15 @@ async def test_new_certificates_are_used_without_a_restart_and_without_a_lost_ca
         AUTHORITY.write(tmp_path / "client")
         second = serial(client.cert.read_bytes())
         await until(lambda: second in shown)
-        # Nobody is let in by what the service showed at first any more: its certificate is of another authority now.
+        # As an operator changes the authority: first both are believed by all, then the certificates are the new one's.
         other = Authority("the next one")
-        other.write(tmp_path / "service")
         together = AUTHORITY.pem + other.pem
         for files in (service, client):
             files.ca.write_bytes(together)
+        await until(lambda: ask.tls.current().authorities == together)
+        other.write(tmp_path / "service", believed=together)
         await until(lambda: _shown_by(port) == serial(service.cert.read_bytes()))
-        AUTHORITY.write(tmp_path / "client")
-        client.ca.write_bytes(together)
+        AUTHORITY.write(tmp_path / "client", believed=together)
         third = serial(client.cert.read_bytes())
         await until(lambda: third in shown or any(task.done() for task in callers))
         stopped.set()
