@@ -10,6 +10,9 @@ from fastcms_common.logs import get_logger
 if TYPE_CHECKING:
     from celery import Celery
 
+# Seconds that a message has to go out when the process ends.
+_LAST_WORDS = 2.0
+
 log = get_logger(__name__)
 
 
@@ -20,9 +23,18 @@ class Messages:
         self._redis_url = redis_url
         self._app: Celery | None = None
         self._lock = asyncio.Lock()
+        self._sending: set[asyncio.Task[None]] = set()
 
-    async def wake(self, task: str) -> None:
-        """Tells a worker that `task` has a run to be done. Where that fails, the beat says it a moment later."""
+    def wake(self, task: str) -> None:
+        """Tells a worker that `task` has a run to be done. Where that fails, the beat says it a moment later.
+
+        Nobody waits for it: loading Celery takes a second, and longer where processors are short.
+        """
+        sending = asyncio.create_task(self._wake(task))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    async def _wake(self, task: str) -> None:
         async with self._lock:
             try:
                 await asyncio.to_thread(self._send, task)
@@ -43,7 +55,9 @@ class Messages:
             raise OSError(f"{type(error).__name__}: Redis cannot be reached") from error
 
     async def close(self) -> None:
-        """Lets go of the connection."""
+        """Sends what is still to be sent, and lets go of the connection."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=_LAST_WORDS)
         async with self._lock:
             if self._app is not None:
                 await asyncio.to_thread(self._app.close)
