@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
+import orjson
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import message_factory
 
@@ -110,9 +111,14 @@ class RpcEndpoint:
     async def _count_account(self, request: Request, message: Any) -> None:
         """Counts a call that takes a credential against the account that it is about."""
         name = self._route.rest.account_field
-        if self.limits is not None and name:
-            account = [str(getattr(message, part)) for part in (*self._route.parameters, name)]
-            await self.limits.by_account(request, self._route.rpc.name, [part.strip().casefold() for part in account])
+        if self.limits is None or not name:
+            return
+        known = name in message.DESCRIPTOR.fields_by_name
+        whose = getattr(message, name) if known else _told(message.body.data, name)
+        if isinstance(whose, str):
+            account = [str(getattr(message, part)) for part in self._route.parameters]
+            parts = [part.strip().casefold() for part in (*account, whose)]
+            await self.limits.by_account(request, self._route.rpc.name, parts)
 
     def _answer(self, request: Request, message: Any, trailing: Any) -> Answer:
         etag, cookie = _header_of(trailing, _ETAG), _header_of(trailing, _COOKIE)
@@ -215,3 +221,13 @@ def _matches(request: Request, etag: bytes) -> bool:
 
 def content_type_of(message: HttpBody) -> bytes:
     return message.content_type.encode("latin-1", "replace") if message.content_type else JSON
+
+
+def _told(body: bytes, name: str) -> Any:
+    """What a body that is passed on as it was sent says under a key; None where it says nothing."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # It is for the service to say what is wrong with it.
+        return None
+    return value.get(name) if isinstance(value, dict) else None

@@ -75,6 +75,22 @@ def test_whoever_is_signed_in_is_limited_as_an_account_wherever_they_come_from(p
     assert disable(110, 1) == 409
 
 
+def test_registering_is_limited_by_account_too(proxied: Suite, root: Client):
+    assert root.post("/api/v1/collections", json={"name": "joiners", "type": "auth", "schema": []}).status_code == 201
+    limit(proxied, root, credentials_per_minute=4, requests_per_minute=100_005)
+
+    def join(number: int, body: object) -> int:
+        with Client(proxied, f"203.0.113.{number}") as client:
+            return client.post("/api/v1/collections/joiners/auth/register", json=body).status_code
+
+    same = {"email": "same@example.com", "password": PASSWORD}
+    assert [join(120 + n, same) for n in range(6)] == [201, 409, 409, 409, 429, 429]
+    assert join(130, same | {"email": "other@example.com"}) == 201
+    # What names no account is for the service to refuse.
+    nameless = ([], {}, {"email": 7}, {"email": None})
+    assert [join(131 + n, body) for n, body in enumerate(nameless)] == [400, 422, 422, 422]
+
+
 def test_all_else_is_limited_by_caller(proxied: Suite, root: Client):
     limit(proxied, root, requests_per_minute=200)
 

@@ -24,7 +24,9 @@ def test_every_rpc_says_who_may_call_it(method: MethodDescriptor):
         assert not routed, "what is for services only has no route"
     rest = method.GetOptions().Extensions[options_pb2.rest]
     if rest.account_field:
-        assert rest.account_field in method.input_type.fields_by_name
+        pool = method.containing_service.file.pool
+        whose = pool.FindMessageTypeByName(rest.body_schema) if rest.body_schema else method.input_type
+        assert rest.account_field in whose.fields_by_name
     if rest.query_map:
         assert rest.query_map in method.input_type.fields_by_name
 

@@ -133,7 +133,9 @@ class Rest(_message.Message):
     """The status of a success; 0 means 200. With 204 no body is sent."""
     rate_limit: Global___Rest.RateLimit.ValueType
     account_field: _builtins.str
-    """The name of the string field that says which account a credentials call is about, for the limit by account."""
+    """The name of the string field that says which account a credentials call is about, for the limit by account. Of a body
+    of google.api.HttpBody that is called `body`: the key.
+    """
     answer_schema: _builtins.str
     """Full name of the message that describes an answer of google.api.HttpBody in the API docs."""
     body_schema: _builtins.str
