@@ -10,6 +10,8 @@ from fastcms_common.logs import get_logger
 if TYPE_CHECKING:
     from celery import Celery
 
+# Seconds that a caller waits for a message to be sent.
+_PATIENCE = 3.0
 # Seconds that a message has to go out when the process ends.
 _LAST_WORDS = 2.0
 
@@ -25,14 +27,15 @@ class Messages:
         self._lock = asyncio.Lock()
         self._sending: set[asyncio.Task[None]] = set()
 
-    def wake(self, task: str) -> None:
+    async def wake(self, task: str) -> None:
         """Tells a worker that `task` has a run to be done. Where that fails, the beat says it a moment later.
 
-        Nobody waits for it: loading Celery takes a second, and longer where processors are short.
+        Loading Celery takes a second, and longer where processors are short: what takes too long is not waited for.
         """
         sending = asyncio.create_task(self._wake(task))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
+        await asyncio.wait({sending}, timeout=_PATIENCE)
 
     async def _wake(self, task: str) -> None:
         async with self._lock:

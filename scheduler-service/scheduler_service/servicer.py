@@ -114,7 +114,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         except DomainError:
             await self._ledger.withdraw(request.task, run_id)
             raise
-        self._messages.wake(request.task)
+        await self._messages.wake(request.task)
         return scheduler_pb2.TriggerTaskResponse(message=f"Task '{request.task}' triggered successfully", run_id=run_id)
 
     async def ListTaskRuns(
