@@ -27,11 +27,13 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
 # All images share what comes before this.
 ARG SERVICE
 RUN test -n "$SERVICE" || { echo "say which service: --build-arg SERVICE=gateway" >&2; exit 1; }
-# What only people and compilers read of it goes: tests, headers, sources of what is compiled, symbols.
+# What only people and compilers read of it goes: tests, headers, sources of what is compiled, symbols; and the shell that
+# Celery brings for its own command line.
 RUN python3 -m venv --without-pip /app \
  && /build/bin/pip --python /app/bin/python install --quiet --no-compile --no-index --find-links /wheels \
       "$(echo "fastcms-$SERVICE" | sed s/-cli$//)" \
  && cd /app/lib/python3*/site-packages \
+ && rm -rf click_repl* prompt_toolkit* wcwidth* \
  && find . -depth \( -name tests -o -name test -o -name testing \) -type d -not -path './fastcms*' -exec rm -rf {} + \
  && find . -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.cpp' -o -name '*.h' \) -delete \
  && if command -v strip > /dev/null; then find . -name '*.so*' -type f -exec strip --strip-unneeded {} +; fi \
@@ -54,5 +56,5 @@ ENV PATH=/app/bin:/usr/local/bin:/usr/bin:/bin \
 WORKDIR /data
 USER 10001:10001
 EXPOSE 8000 9000
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["healthy"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["healthy"]
 CMD ["start"]
