@@ -38,7 +38,11 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}'),
+    # Each server is asked to tell when it begins to stop: from then on calls go to the others.
+    (
+        "grpc.service_config",
+        '{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}',
+    ),
 ]
 
 ServiceToken = Callable[[], Awaitable[str]]

@@ -42,7 +42,7 @@ class Replica:
 
     def wait_ready(self) -> None:
         """Until it answers that it is ready."""
-        wait_until(self._is_ready, f"{self.name} is ready; its log is {self._log}", within=60)
+        wait_until(self._is_ready, f"{self.name} is ready; its log is {self._log}", within=120)
 
     def _is_ready(self) -> bool:
         if self.process.poll() is not None:
