@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collections_service.expansion import Expansion
-from collections_service.models import Collection
+from collections_service.models import CREATED, ID, UPDATED, Collection
 from collections_service.policy import Session
 from collections_service.rendering import View, view
 from fastcms_common.storage import Document
@@ -42,6 +42,11 @@ class Rendering:
             return Answer(self._view.shown(doc), self._view.etag(doc))
         (shown,) = await self.many([doc])
         return Answer(shown)
+
+    @staticmethod
+    def unseen(doc: Document) -> dict[str, Any]:
+        """A record as somebody gets it who has changed it and may not view it: that it is there, and nothing of it."""
+        return {ID: doc[ID], "data": {}, CREATED: doc[CREATED], UPDATED: doc[UPDATED], "expand": None}
 
     async def many(self, docs: Sequence[Document]) -> list[dict[str, Any]]:
         """Records as JSON."""

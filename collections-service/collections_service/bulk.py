@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from collections_service.answers import Rendering
 from collections_service.decoding import decode, refuse_json
 from collections_service.errors import item_error
 from collections_service.journal import Journal
@@ -59,7 +60,7 @@ class Bulk:
         return {
             "created": sum(outcome.error is None for outcome in outcomes),
             "failed": sum(outcome.error is not None for outcome in outcomes),
-            "records": _shown(collection, session, outcomes),
+            "records": await _shown(collection, session, outcomes),
             "errors": _errors(outcomes),
         }
 
@@ -67,7 +68,7 @@ class Bulk:
         self, collection: Collection, session: Session, items: Sequence[Any], *, atomic: bool
     ) -> list[Outcome]:
         """Creates a record of each body; one round trip for those that are sound."""
-        validator = session.snapshot.validator(collection)
+        validator = session.validator(collection)
 
         async def prepare(index: int) -> Document:
             prefix = f"records[{index}]." if atomic else ""
@@ -84,7 +85,7 @@ class Bulk:
         if undo is not None and first is not None:
             inserted = [doc[ID] for doc, error in zip(docs, refused, strict=True) if error is None]
             await self._journal.take_back_inserts(collection, inserted, undo)
-            raise taken(collection, first[1], f"records[{first[0]}].data.")
+            raise taken(collection, first[1], f"records[{first[0]}].data.", sees_hidden=session.sees_all)
         # What a record points to may have been deleted at the same moment; see `Records._check_again`.
         late = await self._records.take_back_strays(collection, session, docs) if collection.relations else {}
         if undo is not None:
@@ -99,7 +100,8 @@ class Bulk:
                 outcomes.append(Outcome(error=outcome))
                 continue
             doc, duplicate = next(results)
-            refusal = taken(collection, duplicate) if duplicate is not None else late.get(doc[ID])
+            seen = session.sees_all
+            refusal = taken(collection, duplicate, sees_hidden=seen) if duplicate is not None else late.get(doc[ID])
             outcomes.append(Outcome(doc, created=True) if refusal is None else Outcome(error=refusal))
         return outcomes
 
@@ -114,9 +116,7 @@ class Bulk:
         """`{"record_ids": [..], "data": {..}}` → success, failed, errors."""
         content = _object(decode(body), ("record_ids", "data"))
         ids = _ids(content)
-        patch = session.snapshot.validator(collection).patch_of(
-            {"data": content.get("data")} if "data" in content else {}
-        )
+        patch = session.validator(collection).patch_of({"data": content.get("data")} if "data" in content else {})
 
         async def change(index: int, note: str | None) -> Document:
             return await self._records.apply(collection, session.again(), ids[index], patch, note=note)
@@ -166,14 +166,14 @@ class Bulk:
             "created": sum(outcome.created for outcome in sound),
             "updated": sum(not outcome.created for outcome in sound),
             "failed": len(ordered) - len(sound),
-            "records": _shown(collection, session, ordered),
+            "records": await _shown(collection, session, ordered),
             "errors": _errors(ordered),
         }
 
     async def _upsert_old(
         self, collection: Collection, session: Session, items: Sequence[Any], old: Sequence[int], *, atomic: bool
     ) -> _Changed:
-        validator = session.snapshot.validator(collection)
+        validator = session.validator(collection)
 
         async def change(position: int, note: str | None) -> Document:
             index = old[position]
@@ -310,9 +310,14 @@ def _id_of(item: Any) -> str | None:
     return id if isinstance(id, str) and is_uuid(id) else None
 
 
-def _shown(collection: Collection, session: Session, outcomes: Sequence[Outcome]) -> list[Any]:
+async def _shown(collection: Collection, session: Session, outcomes: Sequence[Outcome]) -> list[Any]:
+    """What was created, and of what was changed what the caller may view."""
     looks = view(collection, session.caller, session.sees_all)
-    return [looks.shown(outcome.doc) for outcome in outcomes if outcome.doc is not None]
+    changed = [outcome.doc for outcome in outcomes if outcome.doc is not None and not outcome.created]
+    seen = await session.viewable(collection, changed) if changed else []
+    unseen = {doc[ID] for doc, visible in zip(changed, seen, strict=True) if not visible}
+    docs = [outcome.doc for outcome in outcomes if outcome.doc is not None]
+    return [Rendering.unseen(doc) if doc[ID] in unseen else looks.shown(doc) for doc in docs]
 
 
 def _errors(outcomes: Sequence[Outcome]) -> list[Any]:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from typing import TypeAlias
 
 from redis.asyncio import Redis
 
@@ -22,18 +23,18 @@ from collections_service.rules.types import Scope, check
 from collections_service.store import CollectionStore
 from collections_service.validation import Validator
 from fastcms_common import redis_keys
+from fastcms_common.announcements import Announcements
 from fastcms_common.errors import NotFound
 from fastcms_common.logs import get_logger
-from fastcms_common.redis_connection import DOWN, redis_errors
+from fastcms_common.redis_connection import redis_errors
 from fastcms_common.storage import Query
 
 # Filters that are kept checked, of at most so many characters; applications ask the same ones again and again.
 _FILTERS = 1_000
 _FILTER_LENGTH = 1_000
 
-# Seconds without a sign of life of the channel after which it counts as lost.
-SILENCE = 1.0
-_PING_EVERY = 0.25
+# What a validator is compiled for: a collection's id and version, and whether hidden fields are seen.
+_Compiled: TypeAlias = tuple[str, int, bool]
 
 log = get_logger(__name__)
 
@@ -60,7 +61,7 @@ def _same_for_all(operand: Operand) -> bool:
 class Snapshot:
     """All collections at one moment."""
 
-    def __init__(self, collections: Iterable[Collection], validators: Mapping[tuple[str, int], Validator]) -> None:
+    def __init__(self, collections: Iterable[Collection], validators: Mapping[_Compiled, Validator]) -> None:
         self._by_id = {collection.id: collection for collection in collections}
         self._by_name = {collection.name: collection for collection in self._by_id.values()}
         self._validators = dict(validators)
@@ -92,11 +93,11 @@ class Snapshot:
                 found.setdefault(field.collection or "", []).append((collection, field))
         return found
 
-    def validator(self, collection: Collection) -> Validator:
-        """The compiled validator of a collection."""
-        key = (collection.id, collection.version)
+    def validator(self, collection: Collection, *, sees_hidden: bool) -> Validator:
+        """The compiled validator of a collection for those who see its hidden fields, or for the others."""
+        key = (collection.id, collection.version, sees_hidden or not collection.hides)
         if key not in self._validators:
-            self._validators[key] = Validator(collection)
+            self._validators[key] = Validator(collection, sees_hidden=key[2])
         return self._validators[key]
 
     def rule(self, collection: Collection, rule: RuleName) -> Bound | None:
@@ -131,10 +132,10 @@ class Snapshot:
         """The version of each collection, by id."""
         return {collection.id: collection.version for collection in self._by_id.values()}
 
-    def validators(self) -> Mapping[tuple[str, int], Validator]:
+    def validators(self) -> Mapping[_Compiled, Validator]:
         """What is compiled already and still in use."""
         in_use = {(collection.id, collection.version) for collection in self._by_id.values()}
-        return {key: validator for key, validator in self._validators.items() if key in in_use}
+        return {key: validator for key, validator in self._validators.items() if key[:2] in in_use}
 
 
 class Catalog:
@@ -143,15 +144,16 @@ class Catalog:
     def __init__(self, store: CollectionStore, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._redis = redis
-        self._clock = clock
+        self._announcements = Announcements(
+            redis, redis_keys.COLLECTIONS_CHANGED, lambda _: self.forget(), self.forget, clock
+        )
         self._snapshot: Snapshot | None = None
         self._changes = 0
-        self._heard = float("-inf")
         self._reading: asyncio.Task[Snapshot] | None = None
 
     async def current(self) -> Snapshot:
         """All collections as they are now."""
-        if self._snapshot is not None and self._clock() - self._heard < SILENCE:
+        if self._snapshot is not None and self._announcements.heard:
             return self._snapshot
         return await self.reload()
 
@@ -203,31 +205,7 @@ class Catalog:
 
     async def watch(self) -> None:
         """Listens for changes until it is cancelled; a lost connection is opened again."""
-        while True:
-            try:
-                await self._listen()
-            except DOWN as error:
-                log.warning("announcements of collections lost", error=type(error).__name__)
-            self._heard = float("-inf")
-            self.forget()
-            await asyncio.sleep(_PING_EVERY)
-
-    async def _listen(self) -> None:
-        async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(redis_keys.COLLECTIONS_CHANGED)
-            pinged = 0.0
-            while True:
-                if self._clock() - pinged >= _PING_EVERY:
-                    await pubsub.ping()
-                    pinged = self._clock()
-                message = await pubsub.get_message(timeout=_PING_EVERY)
-                if message is None:
-                    continue
-                # What comes in was sent after all announcements before it: until then there were none.
-                if message["type"] == "message":
-                    self.forget()
-                elif message["type"] in ("pong", "subscribe"):
-                    self._heard = self._clock()
+        await self._announcements.watch()
 
 
 __all__ = ["RULES", "Catalog", "Snapshot"]

@@ -139,6 +139,11 @@ class Collection:
         return tuple(field for field in self.data_fields if not field.hidden)
 
     @cached_property
+    def hides(self) -> bool:
+        """Whether it has hidden fields."""
+        return any(field.hidden for field in self.fields)
+
+    @cached_property
     def relations(self) -> list[FieldDefinition]:
         return [field for field in self.fields if field.type == "relation"]
 

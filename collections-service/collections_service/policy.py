@@ -11,9 +11,10 @@ from collections_service.rules.combine import disjunction
 from collections_service.rules.compile import Compiler, Docs
 from collections_service.rules.request import Request
 from collections_service.store import CollectionStore
+from collections_service.validation import Validator
 from fastcms_common.context import Caller
 from fastcms_common.errors import Denied, NotFound, Unauthenticated
-from fastcms_common.storage import ALL, NONE, Document, Query
+from fastcms_common.storage import ALL, NONE, Document, Query, matches
 
 
 def sees_all(caller: Caller | None) -> bool:
@@ -36,6 +37,10 @@ class Session:
     def again(self) -> Session:
         """The same call for another of the records that it is about."""
         return Session(self.store, self.snapshot, self.request.method, self.request.query, self.caller)
+
+    def validator(self, collection: Collection) -> Validator:
+        """What holds the bodies that this caller sends to the schema."""
+        return self.snapshot.validator(collection, sees_hidden=self.sees_all)
 
     # -- what expressions look up (rules.request.Related) -----------------------------------------------------------
 
@@ -78,6 +83,11 @@ class Session:
             return ALL
         bound = self.snapshot.rule(collection, rule)
         return NONE if bound is None else await compiler.query(bound, docs)
+
+    async def viewable(self, collection: Collection, docs: Sequence[Document]) -> list[bool]:
+        """Which of the documents the caller may view."""
+        view = await self.allowed(collection, "view", docs)
+        return [matches(view, doc) for doc in docs]
 
     def closed(self, collection: Collection, rule: RuleName) -> bool:
         """Whether the rule is for admins only and the caller is none."""

@@ -54,7 +54,8 @@ class Profiles:
         if not isinstance(given, dict):
             raise Invalid.field("data", "must be an object")
         errors: list[FieldError] = []
-        values = snapshot.validator(collection).values(given, "", errors)
+        # Whoever registers sees no hidden fields, and sets none.
+        values = snapshot.validator(collection, sees_hidden=False).values(given, "", errors)
         if not errors:
             errors = await self._relations.missing(snapshot, collection, values, "")
         if errors:
@@ -69,7 +70,7 @@ class Profiles:
             if error.index == ID:
                 # The same call, a moment earlier.
                 return await self.get(realm, id)
-            raise taken(collection, error, "") from None
+            raise taken(collection, error, "", sees_hidden=False) from None
         return _flat(collection, doc)
 
     async def get(self, realm: str, id: str) -> dict[str, Any]:

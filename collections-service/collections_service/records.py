@@ -87,13 +87,13 @@ class Records:
         """A new record from a body. Invalid, Denied, Conflict."""
         rendering = Rendering(collection, session, shown)
         self.check_creatable(collection, session)
-        new = session.snapshot.validator(collection).new_record(body)
+        new = session.validator(collection).new_record(body)
         doc = self.document(collection, new)
         await self.check_create(collection, session, new, doc)
         try:
             await self._store.insert(collection, doc)
         except Duplicate as error:
-            raise taken(collection, error) from None
+            raise taken(collection, error, sees_hidden=session.sees_all) from None
         # What it points to may have been deleted at the same moment; see `_check_again`.
         for stray in (await self.take_back_strays(collection, session, [doc])).values():
             raise stray
@@ -148,9 +148,11 @@ class Records:
     ) -> Answer:
         """The record after the change. Invalid, NotFound, Denied, Stale, Conflict."""
         rendering = Rendering(collection, session, shown)
-        patch = session.snapshot.validator(collection).patch(body)
+        patch = session.validator(collection).patch(body)
         doc = await self.apply(collection, session, id, patch, header)
-        return await rendering.one(doc)
+        (seen,) = await session.viewable(collection, [doc])
+        # Who may change a record and not view it does not see it by changing it.
+        return await rendering.one(doc) if seen else Answer(rendering.unseen(doc))
 
     async def apply(
         self,
@@ -187,17 +189,19 @@ class Records:
             depends = looked_up or self._asks_before(session, collection, patch)
             guard = eq(REVISION, doc[REVISION]) if depends else ALL
             where = conjunction([rule, if_match(header), step.where, guard])
-            after = await self._written(collection, id, step, where, prefix)
+            after = await self._written(collection, session, id, step, where, prefix)
             if after is not None:
                 await self._check_again(collection, session, patch, doc, after, prefix)
                 return after
         raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
 
-    async def _written(self, collection: Collection, id: str, step: Step, where: Query, prefix: str) -> Document | None:
+    async def _written(
+        self, collection: Collection, session: Session, id: str, step: Step, where: Query, prefix: str
+    ) -> Document | None:
         try:
             return await self._store.update(collection, id, step.change, where)
         except Duplicate as error:
-            raise taken(collection, error, prefix) from None
+            raise taken(collection, error, prefix, sees_hidden=session.sees_all) from None
         except Invalid as error:
             # A step that raced with others out of 64 bits is found by storage alone.
             raise renamed(collection, error, prefix) from None
@@ -247,7 +251,7 @@ class Records:
             if not matches(rule, doc):
                 await self._refuse(collection, session, doc)
             require(header, doc)
-            release = await self._relations.plan(session.snapshot, collection, [id])
+            release = await self._relations.plan(session.snapshot, collection, [id], named=session.sees_all)
             guard = eq(REVISION, doc[REVISION]) if looked_up else ALL
             where = conjunction([rule, if_match(header), guard])
             note = await self._journal.releasing(collection, [id], release)
@@ -273,7 +277,7 @@ class Records:
         for doc in docs:
             if not matches(rule, doc):
                 await self._refuse(collection, session, doc)
-        release = await self._relations.plan(session.snapshot, collection, ids)
+        release = await self._relations.plan(session.snapshot, collection, ids, named=session.sees_all)
         undo = await self._journal.deleting(collection, docs)
         gone: list[Document] = []
         for doc in docs:
@@ -292,7 +296,9 @@ class Records:
         """Does what deleting these records entails. Where somebody has pointed to one under `restrict` since the first
         look, they are put back and Conflict is raised; see `_check_again`."""
         try:
-            release = await self._relations.plan(session.snapshot, collection, [doc[ID] for doc in gone])
+            release = await self._relations.plan(
+                session.snapshot, collection, [doc[ID] for doc in gone], named=session.sees_all
+            )
         except Conflict:
             await self._store.insert_many(collection, gone)
             await self._journal.done(note)
@@ -308,17 +314,19 @@ def _is_id(id: str) -> bool:
     return 1 <= len(id) <= 64 and id.isascii() and "\0" not in id
 
 
-def taken(collection: Collection, error: Duplicate, prefix: str = "data.") -> Conflict:
-    """A unique value that another record has, in the words of the API."""
+def taken(collection: Collection, error: Duplicate, prefix: str = "data.", *, sees_hidden: bool = True) -> Conflict:
+    """A unique value that another record has, in the words of the API. Hidden fields are named to admins only."""
     if error.index == "id":
         field = FieldError("id", "is already taken")
         return Conflict("There is a record with this id already.", reason="RECORD_EXISTS", fields=[field])
-    names = {field.id: field.name for field in (*collection.system_fields, *collection.fields)}
-    taken_names = [names.get(path, path) for path in error.paths]
+    fields = {field.id: field for field in (*collection.system_fields, *collection.fields)}
+    seen = [path for path in error.paths if sees_hidden or path not in fields or not fields[path].hidden]
+    names = [fields[path].name if path in fields else path for path in seen]
+    same = f"this {' and '.join(names)}" if len(seen) == len(error.paths) else "the same values"
     return Conflict(
-        f"Another record has this {' and '.join(taken_names)} already.",
+        f"Another record has {same} already.",
         reason="NOT_UNIQUE",
-        fields=[FieldError(f"{prefix}{name}", "is already taken") for name in taken_names],
+        fields=[FieldError(f"{prefix}{name}", "is already taken") for name in names],
     )
 
 

@@ -64,8 +64,11 @@ class Relations:
                     )
         return errors
 
-    async def plan(self, snapshot: Snapshot, collection: Collection, ids: Iterable[str]) -> Release:
-        """What deleting these records entails. Conflict naming the relations that restrict it."""
+    async def plan(
+        self, snapshot: Snapshot, collection: Collection, ids: Iterable[str], *, named: bool = True
+    ) -> Release:
+        """What deleting these records entails. Conflict, where `named` naming the relations that restrict it: others
+        than admins need not know what there is that they may not see."""
         release = Release()
         roots = set(ids)
         restricting: list[tuple[Collection, FieldDefinition, list[str]]] = []
@@ -84,7 +87,7 @@ class Relations:
                         restricting.append((other, relation, chunk))
                     else:
                         release.emptied.append((other, relation, chunk))
-        await self._check_restricting(release, collection, roots, restricting)
+        await self._check_restricting(release, collection, roots, restricting, named=named)
         return release
 
     async def _doom(
@@ -104,6 +107,8 @@ class Relations:
         collection: Collection,
         roots: set[str],
         restricting: Sequence[tuple[Collection, FieldDefinition, list[str]]],
+        *,
+        named: bool,
     ) -> None:
         counts: dict[str, int] = {}
         for other, relation, chunk in restricting:
@@ -116,7 +121,8 @@ class Relations:
                 counts[name] = counts.get(name, 0) + len(found)
         if counts:
             pointing = ", ".join(f"{name} ({count})" for name, count in counts.items())
-            raise Conflict(f"Records point to this one: {pointing}.", reason=_REASON)
+            told = f": {pointing}" if named else ""
+            raise Conflict(f"Records point to this one{told}.", reason=_REASON)
 
     async def carry_out(self, release: Release) -> None:
         """Empties and deletes what the plan says. Repeating it does no harm."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from collections_service.catalog import SILENCE, Catalog, Snapshot
+from collections_service.catalog import Catalog, Snapshot
 from collections_service.drafts import CollectionDraft, apply, check_rules
 from collections_service.events import CollectionEvents
 from collections_service.models import RULES, Collection
@@ -15,6 +15,7 @@ from collections_service.relations import Relations
 from collections_service.schema_changes import check_records, clear_removed, fill_defaults
 from collections_service.store import CollectionStore
 from fastcms_common import times
+from fastcms_common.announcements import SILENCE
 from fastcms_common.audit import AuditLog
 from fastcms_common.errors import Conflict, FieldError, NotFound
 from fastcms_common.ids import new_id

@@ -82,22 +82,31 @@ def _why(value: Any, otherwise: str) -> str:
 
 
 class Validator:
-    """The checks of one collection's record bodies."""
+    """The checks of one collection's record bodies. For those who do not see hidden fields there are none: they cannot
+    be set, stepped or guessed at, and are told of like any unknown name."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, *, sees_hidden: bool = True) -> None:
         own = [field for field in collection.fields if field.type != "autodate"]
         if collection.type == "auth":
             own.append(EMAIL_VISIBILITY)
-        self._rules = {field.name: rule_of(field) for field in own}
-        self._fixed = {field.name for field in (*collection.system_fields, *collection.fields)} - self._rules.keys()
+        seen = [field for field in own if sees_hidden or not field.hidden]
+        self._rules = {field.name: rule_of(field) for field in seen}
+        known = [field for field in collection.fields if sees_hidden or not field.hidden]
+        self._fixed = {field.name for field in (*collection.system_fields, *known)} - self._rules.keys()
+        unseen = [field for field in own if field not in seen]
+        self._defaults = {field.id: field.default for field in unseen if field.default is not None}
+        self._lacks = any(field.required and field.default is None for field in unseen)
         data = msgspec.defstruct(
-            "Data", [_member(rule) for rule in self._rules.values()], forbid_unknown_fields=True, rename=self._names()
+            "Data",
+            [_member(rule) for rule in self._rules.values()],
+            forbid_unknown_fields=True,
+            kw_only=True,  # required fields may stand behind others
+            rename=self._names(),
         )
         body = msgspec.defstruct(
             "Body", [("data", data), ("id", str | msgspec.UnsetType, msgspec.UNSET)], forbid_unknown_fields=True
         )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
-        self._data_type = data
         self._plan = [(rule.field, rule.check) for rule in self._rules.values()]
 
     def _names(self) -> Mapping[str, str]:
@@ -108,14 +117,14 @@ class Validator:
         try:
             sound = self._decoder.decode(body)
             id = None if sound.id is msgspec.UNSET else sound.id
-            if id is None or is_uuid(id):
+            if not self._lacks and (id is None or is_uuid(id)):
                 return self._finish(id, sound.data)
         except (msgspec.DecodeError, msgspec.ValidationError, BadValue, RecursionError):
             pass
         return self.new_record_of(decode(body))
 
     def _finish(self, id: str | None, data: Any) -> NewRecord:
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = dict(self._defaults)
         given = []
         for field, check in self._plan:
             value = getattr(data, field.id)
@@ -141,8 +150,10 @@ class Validator:
 
     def values(self, data: Mapping[str, Any], prefix: str, errors: list[FieldError]) -> dict[str, Any]:
         """The values of a new record by storage key, defaults among them; mistakes are added to `errors`."""
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = dict(self._defaults)
         errors.extend(FieldError(f"{prefix}{name}", self._unknown(name)) for name in data if name not in self._rules)
+        if self._lacks:
+            errors.append(FieldError(prefix.rstrip(".") or "body", "lacks what only admins can give"))
         for name, rule in self._rules.items():
             try:
                 value = rule.value(data[name]) if name in data else self._default(rule.field)
