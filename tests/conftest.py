@@ -11,10 +11,12 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.distribution import WholeFiles
 from tests.mongo_server import MongoServer, describe, start_server
 from tests.redis_process import RedisProcess
 from tests.storages import ENGINES, Storage, mongo_storage, sqlite_storage
@@ -37,6 +39,11 @@ def redis_url(redis_server: RedisProcess) -> str:
     """The URL of a Redis that is empty."""
     redis_server.flush()
     return redis_server.url
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    """What `--dist loadfile` stands for here."""
+    return WholeFiles(config, log)
 
 
 def pytest_report_header() -> str:
