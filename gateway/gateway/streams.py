@@ -33,7 +33,7 @@ class _Upload(RpcEndpoint):
         body.content_type = request.header(b"content-type") or ""
         return head
 
-    async def _send(self, call: Any, head: Message, request: Request) -> None:
+    async def _send(self, call: Any, ending: _Ending, head: Message, request: Request) -> None:
         message = head
         try:
             async for piece in request.pieces(self._route.rest.max_body_bytes):
@@ -47,8 +47,8 @@ class _Upload(RpcEndpoint):
             # The service has answered before it has seen everything; its answer is what counts.
             return
         except grpc.aio.AioRpcError:
-            # The same, with the answer still on its way: the write fails first.
-            await _settled(call)
+            # The same, while a piece was being written.
+            await ending.settled()
 
 
 class UploadEndpoint(_Upload):
@@ -66,12 +66,13 @@ class UploadEndpoint(_Upload):
         metadata = await self._metadata(request)
         head = self._head(request, segments)
         call = self._stub(metadata=metadata)
+        ending = _Ending(call)
         try:
-            await self._send(call, head, request)
+            await self._send(call, ending, head, request)
             message = await watched(call, call, request)
             return self._answer(request, message, await call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
-            raise failure_of(error) from error
+            raise failure_of(await ending.told(error)) from error
         finally:
             # Of a call that is done this says nothing; of one that its client has left it ends the work.
             call.cancel()
@@ -92,8 +93,9 @@ class ExchangeEndpoint(_Upload):
         metadata = await self._metadata(request)
         head = self._head(request, segments)
         call = self._stub(metadata=metadata)
-        answers = _Answers(call)
-        sending = asyncio.create_task(self._send(call, head, request))
+        ending = _Ending(call)
+        answers = _Answers(call, ending)
+        sending = asyncio.create_task(self._send(call, ending, head, request))
         reading = asyncio.create_task(answers.next())
         try:
             await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
@@ -124,42 +126,60 @@ class DownloadEndpoint(RpcEndpoint):
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
         call = self._stub(message, metadata=metadata)
-        answers = _Answers(call)
+        answers = _Answers(call, _Ending(call))
         # Until the first piece is there the status is open: an error is still a problem document.
         first = await watched(answers.next(), call, request)
         content_type = b"application/octet-stream" if first is None else content_type_of(first)
         return StreamedAnswer(self._status, _pieces(first, answers), content_type, (DO_NOT_STORE,))
 
 
-class _Answers:
-    """What a call answers, piece by piece.
+class _Ending:
+    """The status with which the service has ended a call.
 
-    A write that fails because the call has ended makes grpc.aio put a status of its own, INTERNAL, in the place of the
-    one that the service gave: so that is noted when it comes.
+    A write that fails because the call has ended makes grpc.aio show a status of its own, INTERNAL, sometimes before
+    the service's has come and sometimes in its place: so that is noted when it comes.
     """
 
     def __init__(self, call: Any) -> None:
-        self.call = call
-        self._ended: grpc.aio.AioRpcError | None = None
+        self._status: grpc.aio.AioRpcError | None = None
         call.add_done_callback(self._note)
+
+    async def settled(self) -> None:
+        """Returns when the service's status is known, or does not come."""
+        for _ in range(_SETTLE_LOOKS):
+            if self._status is not None and self._status.code() is not grpc.StatusCode.INTERNAL:
+                return
+            await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def told(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The service's status, where `error` is what grpc.aio shows."""
+        if self._status is None:
+            await self.settled()
+        return self._status or error
+
+    def _note(self, call: Any) -> None:
+        if self._status is None or self._status.code() is grpc.StatusCode.INTERNAL:
+            code, details, trailing = map(_at_once, (call.code(), call.details(), call.trailing_metadata()))
+            self._status = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details=details)
+
+
+class _Answers:
+    """What a call answers, piece by piece."""
+
+    def __init__(self, call: Any, ending: _Ending) -> None:
+        self.call = call
+        self._ending = ending
 
     async def next(self) -> HttpBody | None:
         """The next piece, None at the end. Raises what the failure of the call means."""
         try:
             message = await self.call.read()
         except grpc.aio.AioRpcError as error:
-            if self._ended is None:
-                await _settled(self.call)
-            ended = self._ended or error
+            ended = await self._ending.told(error)
             if ended.code() is grpc.StatusCode.OK:
                 return None
             raise failure_of(ended) from error
         return None if message is grpc.aio.EOF else message
-
-    def _note(self, call: Any) -> None:
-        if self._ended is None or self._ended.code() is grpc.StatusCode.INTERNAL:
-            code, details, trailing = map(_at_once, (call.code(), call.details(), call.trailing_metadata()))
-            self._ended = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details=details)
 
 
 def _at_once(told: Coroutine[Any, Any, T]) -> T:
@@ -170,14 +190,6 @@ def _at_once(told: Coroutine[Any, Any, T]) -> T:
         value: T = done.value
         return value
     raise RuntimeError("the call has not ended")
-
-
-async def _settled(call: Any) -> None:
-    """Returns when the call has the status that the service gave it; until then grpc.aio shows one of its own."""
-    for _ in range(_SETTLE_LOOKS):
-        if await call.code() is not grpc.StatusCode.INTERNAL:
-            return
-        await asyncio.sleep(_SETTLE_SECONDS)
 
 
 async def _pieces(
