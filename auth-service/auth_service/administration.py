@@ -75,7 +75,7 @@ class Administration:
             wrong = {"name": new.name is not None, "role": new.role == "admin", "superadmin": new.superadmin}
             _refuse_fields(wrong, "Is for built-in users only.")
             identity = await self._members.create(
-                realm, new.email, new.password, new.data or b"{}", verified=new.verified
+                realm, new.email, new.password, new.data or b"{}", verified=new.verified, by_admin=True
             )
             return await self._identities.get(identity.id)
         if new.data:

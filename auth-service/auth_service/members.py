@@ -62,7 +62,14 @@ class Members:
         return await self.create(realm, email, password, data)
 
     async def create(
-        self, realm: Realm, email: str, password: str | None, data: bytes, *, verified: bool = False
+        self,
+        realm: Realm,
+        email: str,
+        password: str | None,
+        data: bytes,
+        *,
+        verified: bool = False,
+        by_admin: bool = False,
     ) -> Identity:
         """A new member; without a password they sign in by other means. Invalid, Conflict (EMAIL_TAKEN)."""
         email = addresses.parse(email)
@@ -82,7 +89,7 @@ class Members:
             updated=times.to_text(now),
         )
         await self._take_address(identity)
-        await self._make_profile(identity, data)
+        await self._make_profile(identity, data, by_admin)
         active = await self._store.activate(identity.id)
         if active is None:
             await self._profiles.delete(identity)
@@ -137,9 +144,9 @@ class Members:
         except Duplicate:
             raise email_taken() from None
 
-    async def _make_profile(self, identity: Identity, data: bytes) -> None:
+    async def _make_profile(self, identity: Identity, data: bytes, by_admin: bool) -> None:
         try:
-            await self._profiles.create(identity, data)
+            await self._profiles.create(identity, data, by_admin=by_admin)
         except (Unavailable, TimedOut, asyncio.CancelledError):
             # It may have been made or not: whoever wants the address next finds the registration given up.
             await asyncio.shield(self._store.lapse(identity.id))

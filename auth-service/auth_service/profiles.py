@@ -34,13 +34,19 @@ class Profiles:
         except NotFound:
             raise Unauthenticated("This account is gone.", reason="ACCOUNT_GONE") from None
 
-    async def create(self, identity: Identity, data: bytes) -> None:
-        """Makes the record of a new member; `data` is a JSON object of the collection's own fields. Idempotent.
+    async def create(self, identity: Identity, data: bytes, *, by_admin: bool) -> None:
+        """Makes the record of a new member; `data` is a JSON object of the collection's own fields, of which an admin
+        may set the hidden ones as well. Idempotent.
 
         Raises Invalid naming the fields that the collection does not take.
         """
         request = profiles_pb2.CreateProfileRequest(
-            collection=identity.realm, id=identity.id, email=identity.email, verified=identity.verified, data=data
+            collection=identity.realm,
+            id=identity.id,
+            email=identity.email,
+            verified=identity.verified,
+            data=data,
+            by_admin=by_admin,
         )
         with as_service():
             await self._stub.CreateProfile(request)

@@ -42,7 +42,9 @@ class Profiles:
         await self._store.ensure_table(collection)
         return collection, snapshot
 
-    async def create(self, realm: str, id: str, email: str, verified: bool, data: bytes) -> dict[str, Any]:
+    async def create(
+        self, realm: str, id: str, email: str, verified: bool, data: bytes, *, sees_hidden: bool
+    ) -> dict[str, Any]:
         """The record of a new member, or the one that is there already. Invalid names bad fields by flat names."""
         collection, snapshot = await self._find(realm)
         existing = await self._store.get(collection, id)
@@ -54,8 +56,7 @@ class Profiles:
         if not isinstance(given, dict):
             raise Invalid.field("data", "must be an object")
         errors: list[FieldError] = []
-        # Whoever registers sees no hidden fields, and sets none.
-        values = snapshot.validator(collection, sees_hidden=False).values(given, "", errors)
+        values = snapshot.validator(collection, sees_hidden=sees_hidden).values(given, "", errors)
         if not errors:
             errors = await self._relations.missing(snapshot, collection, values, "")
         if errors:
@@ -70,7 +71,7 @@ class Profiles:
             if error.index == ID:
                 # The same call, a moment earlier.
                 return await self.get(realm, id)
-            raise taken(collection, error, "", sees_hidden=False) from None
+            raise taken(collection, error, "", sees_hidden=sees_hidden) from None
         return _flat(collection, doc)
 
     async def get(self, realm: str, id: str) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from collections_service.models import CREATED, ID, REVISION, UPDATED, Collectio
 from collections_service.patches import Step, incoming, step_of
 from collections_service.policy import Session, not_found
 from collections_service.preconditions import if_match, require
-from collections_service.relations import Relations, new_revision
+from collections_service.relations import Relations, Release, new_revision
 from collections_service.rules.combine import conjunction
 from collections_service.store import CollectionStore
 from collections_service.validation import NewRecord, Patch
 from fastcms_common import times
+from fastcms_common.access import refuse_impersonation
 from fastcms_common.context import current
 from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, NotFound, TimedOut, Unavailable
 from fastcms_common.ids import new_id
@@ -251,7 +252,7 @@ class Records:
             if not matches(rule, doc):
                 await self._refuse(collection, session, doc)
             require(header, doc)
-            release = await self._relations.plan(session.snapshot, collection, [id], named=session.sees_all)
+            release = await self._plan(collection, session, [id])
             guard = eq(REVISION, doc[REVISION]) if looked_up else ALL
             where = conjunction([rule, if_match(header), guard])
             note = await self._journal.releasing(collection, [id], release)
@@ -277,7 +278,7 @@ class Records:
         for doc in docs:
             if not matches(rule, doc):
                 await self._refuse(collection, session, doc)
-        release = await self._relations.plan(session.snapshot, collection, ids, named=session.sees_all)
+        release = await self._plan(collection, session, ids)
         undo = await self._journal.deleting(collection, docs)
         gone: list[Document] = []
         for doc in docs:
@@ -289,6 +290,16 @@ class Records:
         note = await self._journal.releasing(collection, ids, release)
         await self._journal.done(undo)
         await self._finish_delete(collection, session, docs, note)
+
+    async def _plan(self, collection: Collection, session: Session, ids: Sequence[str]) -> Release:
+        """What deleting these records entails. Conflict; Denied where an impersonated person's own account would go."""
+        release = await self._relations.plan(session.snapshot, collection, ids, named=session.sees_all)
+        caller = session.caller
+        if caller is not None:
+            _, doomed = release.doomed.get(caller.realm, (collection, set[str]()))
+            if caller.id in doomed or (caller.realm == collection.id and caller.id in ids):
+                refuse_impersonation(caller)
+        return release
 
     async def _finish_delete(
         self, collection: Collection, session: Session, gone: Sequence[Document], note: str | None

@@ -226,7 +226,12 @@ class ProfilesServicer(ProfilesServiceServicer):
 
     async def CreateProfile(self, request: profiles_pb2.CreateProfileRequest, context: Context) -> profiles_pb2.Profile:
         record = await self._profiles.create(
-            request.collection, request.id, request.email, request.verified, request.data
+            request.collection,
+            request.id,
+            request.email,
+            request.verified,
+            request.data,
+            sees_hidden=request.by_admin,
         )
         return _profile(record)
 

@@ -27,7 +27,7 @@ def enforce(access: Access, caller: Caller | None) -> None:
     need = access.caller
     if need in (Access.CALLER_PUBLIC, Access.CALLER_OPTIONAL):
         if caller is not None and access.deny_impersonation:
-            _not_as_someone_else(caller)
+            refuse_impersonation(caller)
         return
     if caller is None:
         raise Unauthenticated
@@ -38,14 +38,15 @@ def enforce(access: Access, caller: Caller | None) -> None:
     if need == Access.CALLER_SERVICE:
         raise Denied("Only services may call this.")
     if access.deny_impersonation or need in _ADMINS:
-        _not_as_someone_else(caller)
+        refuse_impersonation(caller)
     if need in _ADMINS and not caller.is_admin:
         raise Denied("Only admins may do this.", reason="ADMIN_REQUIRED")
     if need == Access.CALLER_SUPERADMIN and not caller.superadmin:
         raise Denied("Only superadmins may do this.", reason="SUPERADMIN_REQUIRED")
 
 
-def _not_as_someone_else(caller: Caller) -> None:
+def refuse_impersonation(caller: Caller) -> None:
+    """Returns where callers are themselves. Denied where an admin acts as them."""
     if caller.actor_id is not None:
         raise Denied("This cannot be done while impersonating.", reason="FORBIDDEN_WHILE_IMPERSONATING")
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 
-from fastcms.collections.v1 import profiles_pb2
+from fastcms.collections.v1 import profiles_pb2, records_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
 from tests.contract.collections.engines import on_one_engine
@@ -139,6 +140,49 @@ async def test_deleting_a_profile_is_repeatable_and_minds_relations(auth: AuthSe
     await auth.call("DeleteProfile", collection=new_id(), id=id)
     with pytest.raises(NotFound):
         await auth.call("GetProfile", id=id)
+
+
+async def test_an_admin_who_adds_a_member_sets_hidden_fields_too(auth: AuthService) -> None:
+    id = new_id()
+    data = orjson.dumps({"company": "Acme", "note": "pays late"})
+    answer = await auth.call("CreateProfile", id=id, email="ada@example.com", data=data, by_admin=True)
+    assert "note" not in orjson.loads(answer.record)
+    assert (await auth.server.get("members", id))["data"]["note"] == "pays late"
+
+
+async def test_an_account_is_not_deleted_by_whoever_only_acts_as_its_owner(auth: AuthService) -> None:
+    """Neither by its record, alone or among others, nor by a record that takes it along."""
+    server = auth.server
+    await server.open("teams")
+    team = await server.add("teams")
+    joined = {"name": "team", "type": "relation", "collection": "teams", "on_delete": "cascade"}
+    await server.change(auth.realm, schema=[*FIELDS, joined], list_rule="", view_rule="", delete_rule="")
+    own, other = new_id(), new_id()
+    await auth.create(own, team=team["id"])
+    await auth.create(other, "bob@example.com")
+    acting = await server.user(own, col=auth.realm, act={"sub": new_id()})
+
+    with pytest.raises(Denied) as refused:
+        await server.remove("members", own, acting)
+    assert refused.value.reason == "FORBIDDEN_WHILE_IMPERSONATING"
+    with pytest.raises(Denied):
+        await server.remove("teams", team["id"], acting)
+    for atomic in (True, False):
+        request = records_pb2.BulkDeleteRecordsRequest(
+            collection="members", body=HttpBody(data=orjson.dumps({"record_ids": [own]})), atomic=atomic
+        )
+        if atomic:
+            with pytest.raises(Denied):
+                await server.call(server.records.BulkDeleteRecords, request, acting)
+        else:
+            answer = orjson.loads((await server.call(server.records.BulkDeleteRecords, request, acting)).data)
+            assert [error["status"] for error in answer["errors"]] == [403]
+    assert list((await auth.call("FindProfiles", ids=[own])).ids) == [own]
+
+    await server.remove("members", other, acting)
+    await server.remove("members", own, await server.user(own, col=auth.realm))
+    with pytest.raises(NotFound):
+        await auth.call("GetProfile", id=own)
 
 
 async def test_members_are_not_made_as_records(auth: AuthService) -> None:

@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%fastcms/collections/v1/profiles.proto\x12\x16\x66\x61stcms.collections.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\"5\n\x13ResolveRealmRequest\x12\x1e\n\ncollection\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x9a\xb5\x18\x02\x18?\"?\n\x05Realm\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x0c\x61uth_options\x18\x03 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\"\x7f\n\x14\x43reateProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x65mail\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08verified\x18\x04 \x01(\x08\x12\x14\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\"?\n\x11GetProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x84\x01\n\x14UpdateProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x05\x65mail\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08verified\x18\x04 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06_emailB\x0b\n\t_verified\"B\n\x14\x44\x65leteProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"H\n\x17\x46indNamedProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05value\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"&\n\x18\x46indNamedProfileResponse\x12\n\n\x02id\x18\x01 \x01(\t\"E\n\x13\x46indProfilesRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x03ids\x18\x02 \x03(\tB\x07\x9a\xb5\x18\x03\x18\xe8\x07\"#\n\x14\x46indProfilesResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\"-\n\x07Profile\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x06record\x18\x02 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x32\xf8\x05\n\x0fProfilesService\x12\x62\n\x0cResolveRealm\x12+.fastcms.collections.v1.ResolveRealmRequest\x1a\x1d.fastcms.collections.v1.Realm\"\x06\x8a\xb5\x18\x02\x08\x06\x12\x66\n\rCreateProfile\x12,.fastcms.collections.v1.CreateProfileRequest\x1a\x1f.fastcms.collections.v1.Profile\"\x06\x8a\xb5\x18\x02\x08\x06\x12`\n\nGetProfile\x12).fastcms.collections.v1.GetProfileRequest\x1a\x1f.fastcms.collections.v1.Profile\"\x06\x8a\xb5\x18\x02\x08\x06\x12\x66\n\rUpdateProfile\x12,.fastcms.collections.v1.UpdateProfileRequest\x1a\x1f.fastcms.collections.v1.Profile\"\x06\x8a\xb5\x18\x02\x08\x06\x12]\n\rDeleteProfile\x12,.fastcms.collections.v1.DeleteProfileRequest\x1a\x16.google.protobuf.Empty\"\x06\x8a\xb5\x18\x02\x08\x06\x12}\n\x10\x46indNamedProfile\x12/.fastcms.collections.v1.FindNamedProfileRequest\x1a\x30.fastcms.collections.v1.FindNamedProfileResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12q\n\x0c\x46indProfiles\x12+.fastcms.collections.v1.FindProfilesRequest\x1a,.fastcms.collections.v1.FindProfilesResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%fastcms/collections/v1/profiles.proto\x12\x16\x66\x61stcms.collections.v1\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\"5\n\x13ResolveRealmRequest\x12\x1e\n\ncollection\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x9a\xb5\x18\x02\x18?\"?\n\x05Realm\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x0c\x61uth_options\x18\x03 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\"\x91\x01\n\x14\x43reateProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05\x65mail\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08verified\x18\x04 \x01(\x08\x12\x14\n\x04\x64\x61ta\x18\x05 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x12\x10\n\x08\x62y_admin\x18\x06 \x01(\x08\"?\n\x11GetProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x84\x01\n\x14UpdateProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x05\x65mail\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08verified\x18\x04 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06_emailB\x0b\n\t_verified\"B\n\x14\x44\x65leteProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"H\n\x17\x46indNamedProfileRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05value\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"&\n\x18\x46indNamedProfileResponse\x12\n\n\x02id\x18\x01 \x01(\t\"E\n\x13\x46indProfilesRequest\x12\x18\n\ncollection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x03ids\x18\x02 \x03(\tB\x07\x9a\xb5\x18\x03\x18\xe8\x07\"#\n\x14\x46indProfilesResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\"-\n\x07Profile\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x06record\x18\x02 \x01(\x0c\x42\x06\x9a\xb5\x18\x02\x08\x01\x32\xf8\x05\n\x0fProfilesService\x12\x62\n\x0cResolveRealm\x12+.fastcms.collections.v1.ResolveRealmRequest\x1a\x1d.fastcms.collections.v1.Realm\"\x06\x8a\xb5\x18\x02\x08\x06\x12\x66\n\rCreateProfile\x12,.fastcms.collections.v1.CreateProfileRequest\x1a\x1f.fastcms.collections.v1.Profile\"\x06\x8a\xb5\x18\x02\x08\x06\x12`\n\nGetProfile\x12).fastcms.collections.v1.GetProfileRequest\x1a\x1f.fastcms.collections.v1.Profile\"\x06\x8a\xb5\x18\x02\x08\x06\x12\x66\n\rUpdateProfile\x12,.fastcms.collections.v1.UpdateProfileRequest\x1a\x1f.fastcms.collections.v1.Profile\"\x06\x8a\xb5\x18\x02\x08\x06\x12]\n\rDeleteProfile\x12,.fastcms.collections.v1.DeleteProfileRequest\x1a\x16.google.protobuf.Empty\"\x06\x8a\xb5\x18\x02\x08\x06\x12}\n\x10\x46indNamedProfile\x12/.fastcms.collections.v1.FindNamedProfileRequest\x1a\x30.fastcms.collections.v1.FindNamedProfileResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x12q\n\x0c\x46indProfiles\x12+.fastcms.collections.v1.FindProfilesRequest\x1a,.fastcms.collections.v1.FindProfilesResponse\"\x06\x8a\xb5\x18\x02\x08\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -86,24 +86,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEREALMREQUEST']._serialized_end=213
   _globals['_REALM']._serialized_start=215
   _globals['_REALM']._serialized_end=278
-  _globals['_CREATEPROFILEREQUEST']._serialized_start=280
-  _globals['_CREATEPROFILEREQUEST']._serialized_end=407
-  _globals['_GETPROFILEREQUEST']._serialized_start=409
-  _globals['_GETPROFILEREQUEST']._serialized_end=472
-  _globals['_UPDATEPROFILEREQUEST']._serialized_start=475
-  _globals['_UPDATEPROFILEREQUEST']._serialized_end=607
-  _globals['_DELETEPROFILEREQUEST']._serialized_start=609
-  _globals['_DELETEPROFILEREQUEST']._serialized_end=675
-  _globals['_FINDNAMEDPROFILEREQUEST']._serialized_start=677
-  _globals['_FINDNAMEDPROFILEREQUEST']._serialized_end=749
-  _globals['_FINDNAMEDPROFILERESPONSE']._serialized_start=751
-  _globals['_FINDNAMEDPROFILERESPONSE']._serialized_end=789
-  _globals['_FINDPROFILESREQUEST']._serialized_start=791
-  _globals['_FINDPROFILESREQUEST']._serialized_end=860
-  _globals['_FINDPROFILESRESPONSE']._serialized_start=862
-  _globals['_FINDPROFILESRESPONSE']._serialized_end=897
-  _globals['_PROFILE']._serialized_start=899
-  _globals['_PROFILE']._serialized_end=944
-  _globals['_PROFILESSERVICE']._serialized_start=947
-  _globals['_PROFILESSERVICE']._serialized_end=1707
+  _globals['_CREATEPROFILEREQUEST']._serialized_start=281
+  _globals['_CREATEPROFILEREQUEST']._serialized_end=426
+  _globals['_GETPROFILEREQUEST']._serialized_start=428
+  _globals['_GETPROFILEREQUEST']._serialized_end=491
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=494
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=626
+  _globals['_DELETEPROFILEREQUEST']._serialized_start=628
+  _globals['_DELETEPROFILEREQUEST']._serialized_end=694
+  _globals['_FINDNAMEDPROFILEREQUEST']._serialized_start=696
+  _globals['_FINDNAMEDPROFILEREQUEST']._serialized_end=768
+  _globals['_FINDNAMEDPROFILERESPONSE']._serialized_start=770
+  _globals['_FINDNAMEDPROFILERESPONSE']._serialized_end=808
+  _globals['_FINDPROFILESREQUEST']._serialized_start=810
+  _globals['_FINDPROFILESREQUEST']._serialized_end=879
+  _globals['_FINDPROFILESRESPONSE']._serialized_start=881
+  _globals['_FINDPROFILESRESPONSE']._serialized_end=916
+  _globals['_PROFILE']._serialized_start=918
+  _globals['_PROFILE']._serialized_end=963
+  _globals['_PROFILESSERVICE']._serialized_start=966
+  _globals['_PROFILESSERVICE']._serialized_end=1726
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,7 @@ class CreateProfileRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     VERIFIED_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    BY_ADMIN_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     """Id of the collection."""
     id: _builtins.str
@@ -85,6 +86,8 @@ class CreateProfileRequest(_message.Message):
     verified: _builtins.bool
     data: _builtins.bytes
     """A JSON object of the collection's own fields by name, email_visibility among them."""
+    by_admin: _builtins.bool
+    """An admin adds the member, and may set hidden fields. Whoever registers sees none and sets none."""
     def __init__(
         self,
         *,
@@ -93,10 +96,11 @@ class CreateProfileRequest(_message.Message):
         email: _builtins.str = ...,
         verified: _builtins.bool = ...,
         data: _builtins.bytes = ...,
+        by_admin: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "data", b"data", "email", b"email", "id", b"id", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_admin", b"by_admin", "collection", b"collection", "data", b"data", "email", b"email", "id", b"id", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
