@@ -21,29 +21,26 @@ from fastcms_common.context import Caller
 from fastcms_common.errors import FieldError, Invalid
 from fastcms_common.storage import Document
 
-_TOP = (ID, CREATED, UPDATED)
+_TIMES = (CREATED, UPDATED)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which parts of a collection's records one caller sees. `top` and `fields` are what the caller asked for."""
+    """Which parts of a collection's records one caller sees. `times` and `fields` are what the caller asked for."""
 
     collection: Collection
     caller: Caller | None
     sees_all: bool
-    top: tuple[str, ...]
+    times: tuple[str, ...]
     fields: tuple[FieldDefinition, ...]
 
     def shown(self, doc: Document, expand: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The record as JSON has it; values that it has not are null."""
-        data = {field.name: doc.get(field.id) for field in self.fields}
+        get = doc.get
+        data = {field.name: get(field.id) for field in self.fields}
         if self.collection.type == "auth" and "email" in data and not self._sees_email(doc):
             data["email"] = None
-        record: dict[str, Any] = {name: doc[name] for name in self.top if name == ID}
-        record["data"] = data
-        record.update((name, doc[name]) for name in self.top if name != ID)
-        record["expand"] = expand
-        return record
+        return {ID: doc[ID], "data": data, **{name: doc[name] for name in self.times}, "expand": expand}
 
     def _sees_email(self, doc: Document) -> bool:
         if self.sees_all or doc.get(EMAIL_VISIBILITY.id) is True:
@@ -62,22 +59,21 @@ def view(collection: Collection, caller: Caller | None, sees_all: bool, fields: 
     """What the caller sees, narrowed down to `fields` (names, comma-separated). Invalid naming an unknown one."""
     visible = collection.data_fields if sees_all else collection.shown_fields
     if not fields or not fields.strip():
-        return View(collection, caller, sees_all, _TOP, visible)
+        return View(collection, caller, sees_all, _TIMES, visible)
     by_name = {field.name: field for field in visible}
     asked = [name.strip() for name in fields.split(",")]
     errors = []
     wanted = set()
     for name in asked:
         plain = name.removeprefix("data.")
-        if plain in by_name or (name in (*_TOP, "data", "expand")):
+        if plain in by_name or (name in (ID, *_TIMES, "data", "expand")):
             wanted.add(plain)
         else:
             errors.append(FieldError("fields", f"there is no field '{name[:100]}'"))
     if errors:
         raise Invalid(errors)
     chosen = visible if "data" in wanted else tuple(field for field in visible if field.name in wanted)
-    top = tuple(name for name in _TOP if name == ID or name in wanted)
-    return View(collection, caller, sees_all, top, chosen)
+    return View(collection, caller, sees_all, tuple(name for name in _TIMES if name in wanted), chosen)
 
 
 def to_json(value: Any) -> bytes:
