@@ -11,15 +11,27 @@ from fastcms_common.errors import Invalid
 # Self-hosted installations do have mail under .local (RFC 6762 keeps the name from the public DNS, not from them).
 _REFUSED_NAMES = [name for name in email_validator.SPECIAL_USE_DOMAIN_NAMES if name != "local"]
 email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = _REFUSED_NAMES
+# How an encoded word begins (RFC 2047, section 2).
+_ENCODED_WORD = "=?"
 
 
 def parse(text: str, field: str = "email") -> str:
     """The address in its usual form (RFC 5321 and 6531; no DNS is asked). Invalid naming `field` where it is none."""
+    if _ENCODED_WORD in text:
+        # RFC 2047, section 5: never in an address. Mail software decodes it all the same, and writes to another one.
+        raise Invalid.field(field, "is not a valid e-mail address: It must not contain an encoded word ('=?').")
     try:
         answer = email_validator.validate_email(text.strip(), check_deliverability=False, test_environment=True)
         return answer.normalized
     except email_validator.EmailNotValidError as problem:
         raise Invalid.field(field, f"is not a valid e-mail address: {problem}") from None
+
+
+def mailable(text: str) -> str:
+    """The form in which a mail is addressed: with the domain in ASCII, which every server takes, unless what stands
+    before it needs RFC 6531 anyway. Invalid."""
+    parsed = email_validator.validate_email(parse(text), check_deliverability=False, test_environment=True)
+    return parsed.ascii_email or parsed.normalized
 
 
 def key(text: str) -> str:

@@ -71,6 +71,9 @@ def smtp(url: str) -> Transport:
         except (aiosmtplib.SMTPException, OSError) as error:
             # The server's words may quote the mail: the log has their kind only.
             raise MailNotTaken(type(error).__name__, words=_words(error)) from error
+        except ValueError as error:
+            # What the library refuses to say to any server; nor will it to another, or later.
+            raise MailNotTaken(type(error).__name__, forever=True, words="The mail cannot be sent by SMTP.") from error
         return f"The mail server has taken the mail: {_printable(answer)}"
 
     return send

@@ -6,7 +6,7 @@ import asyncio
 import email.policy
 from datetime import timedelta
 from email.message import EmailMessage
-from email.parser import BytesParser
+from email.parser import Parser
 from email.utils import format_datetime, make_msgid
 from typing import Any, Literal
 
@@ -130,9 +130,9 @@ class Mails:
         mail = await self._store.claim_mail(mail_id, times.to_text(now), times.to_text(now + _LEASE))
         if mail is None:
             return None
-        text = self._master_key.unseal(mail.message, owner(mail.id))
-        policy = email.policy.SMTP if text.isascii() else email.policy.SMTPUTF8
-        message = BytesParser(_class=EmailMessage, policy=policy).parsebytes(text)
+        text = self._master_key.unseal(mail.message, owner(mail.id)).decode()
+        # Read as text: read as bytes, an address beyond ASCII comes out as something that no server can be told.
+        message = Parser(_class=EmailMessage, policy=_policy(text)).parsestr(text)
         try:
             await self._transport(message)
         except MailNotTaken as error:
@@ -162,8 +162,8 @@ class Mails:
         await self._store.put_off_mail(mail.id, due)
 
     def _message(self, purpose: Purpose, to: str, facts: dict[str, Any]) -> EmailMessage:
-        # RFC 6531 only where the address needs it: not every server speaks it.
-        message = EmailMessage(policy=email.policy.SMTP if to.isascii() else email.policy.SMTPUTF8)
+        to = addresses.mailable(to)
+        message = EmailMessage(policy=_policy(to))
         message["From"] = self._sender
         message["To"] = to
         message["Subject"] = SUBJECTS[purpose]
@@ -176,6 +176,11 @@ class Mails:
         message.set_content(self._templates.get_template(f"{purpose}.txt").render(facts))
         message.add_alternative(self._templates.get_template(f"{purpose}.html").render(facts), subtype="html")
         return message
+
+
+def _policy(text: str) -> email.policy.EmailPolicy[EmailMessage]:
+    """RFC 6531 only where an address needs it, as not every server speaks it; bodies in ASCII in any case."""
+    return (email.policy.SMTP if text.isascii() else email.policy.SMTPUTF8).clone(cte_type="7bit")
 
 
 def owner(mail_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 
-from auth_service.mail_transports import smtp
+from auth_service.mail_transports import MailNotTaken, smtp
 from auth_service.store import MAILS, AuthStore
 from fastcms.auth.v1 import credentials_pb2, identities_pb2
 from fastcms_common import times
@@ -25,10 +26,12 @@ from tests.ports import free_port
 
 
 class PostOffice:
-    """An SMTP server that keeps what it gets, or answers with `refusal`."""
+    """An SMTP server that keeps what it gets, or answers with `refusal`. `utf8`: it speaks RFC 6531."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, utf8: bool = False) -> None:
+        self.utf8 = utf8
         self.mails: list[EmailMessage] = []
+        self.recipients: list[str] = []
         self.users: list[bytes] = []
         self.refusal = ""
 
@@ -36,6 +39,7 @@ class PostOffice:
         if self.refusal:
             return self.refusal
         envelope.rcpt_tos.append(address)
+        self.recipients.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
@@ -50,7 +54,13 @@ class PostOffice:
     @asynccontextmanager
     async def open(self, port: int) -> AsyncIterator[None]:
         server = await asyncio.get_running_loop().create_server(
-            lambda: SMTP(self, authenticator=self.authenticate, auth_require_tls=False, hostname="localhost"),
+            lambda: SMTP(
+                self,
+                authenticator=self.authenticate,
+                auth_require_tls=False,
+                hostname="localhost",
+                enable_SMTPUTF8=self.utf8,
+            ),
             "127.0.0.1",
             port,
         )
@@ -74,8 +84,8 @@ async def server(tmp_path: Path, redis_url: str, port: int) -> AsyncIterator[Aut
         yield running
 
 
-async def ask(server: AuthServer) -> None:
-    request = credentials_pb2.RequestPasswordResetRequest(email=EMAIL)
+async def ask(server: AuthServer, email: str = EMAIL) -> None:
+    request = credentials_pb2.RequestPasswordResetRequest(email=email)
     await server.call(server.credentials.RequestPasswordReset, request)
 
 
@@ -113,13 +123,49 @@ async def test_a_mail_arrives_as_text_and_html(server: AuthServer, port: int):
     assert office.users == [b"post"]
 
 
+@pytest.mark.parametrize(
+    ("email", "utf8", "recipient"),
+    [
+        ("zoë@exämple.example", True, "zoë@exämple.example"),
+        ("zoe@exämple.example", False, "zoe@xn--exmple-cua.example"),
+    ],
+)
+async def test_an_address_beyond_ascii_gets_its_mail(
+    server: AuthServer, port: int, email: str, utf8: bool, recipient: str
+):
+    root = await server.login()
+    await server.register(email, bearer=root.access_token)
+    office = PostOffice(utf8=utf8)
+    async with office.open(port):
+        await ask(server, email)
+
+        async def arrived() -> bool:
+            return bool(office.mails)
+
+        await until(arrived)
+    assert office.recipients == [recipient]
+    assert email in text_of(office.mails[0])
+
+
+async def test_a_mail_that_cannot_be_said_to_any_server_is_given_up(port: int):
+    office, message = PostOffice(utf8=True), EmailMessage()
+    message["From"], message["To"] = "cms@example.org", "zo\udcc3\udcab@example.org"
+    async with office.open(port):
+        with pytest.raises(MailNotTaken) as caught:
+            await smtp(f"smtp://127.0.0.1:{port}")(message)
+    assert caught.value.forever
+    assert not office.recipients
+
+
 async def test_a_mail_waits_for_a_server_that_is_away_and_is_sent_by_the_job(server: AuthServer, port: int):
     await ask(server)
     async with database(server) as store:
 
         async def put_off() -> bool:
+            # While it is being tried it is due in two minutes, once that has failed in one.
+            soon = times.to_text(times.now() + timedelta(seconds=90))
             waiting = await store.storage.find(MAILS.name)
-            return bool(waiting) and waiting[0]["attempts"] == 1 and waiting[0]["due"] > times.now_text()
+            return bool(waiting) and waiting[0]["attempts"] == 1 and times.now_text() < waiting[0]["due"] < soon
 
         await until(put_off)
         (waiting,) = await store.storage.find(MAILS.name)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from email.message import EmailMessage
+from email.policy import SMTPUTF8
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from auth_service import addresses
@@ -29,6 +31,17 @@ def test_any_text_has_a_key_that_storage_takes_and_that_is_its_own(text: str):
         parsed = addresses.parse(text)
         assert addresses.key(parsed) == key
         assert addresses.key(parsed.upper()) == addresses.key(parsed.upper().lower())
+
+
+@given(st.text(alphabet="azAZ09=?_!#%&'*+-/^`{|}~.@ü<>,;: ", max_size=30))
+@example("=?utf-8?q?mallory=40evil.example=3e?=")
+@example("=?utf-8?b?bWFsbG9yeUBldmlsLmV4YW1wbGU?=")
+def test_a_mail_goes_to_the_address_it_is_written_to_and_no_other(local_part: str):
+    with suppress(Invalid):
+        parsed = addresses.parse(f"{local_part}@example.com")
+        message = EmailMessage(policy=SMTPUTF8)
+        message["To"] = parsed
+        assert [one.addr_spec for one in message["To"].addresses] == [parsed]
 
 
 @given(texts, texts)
