@@ -122,8 +122,20 @@ class Service:
         self.accounts = Accounts(store, self.passwords, live, audit, setup_token)
         self.members = Members(store, self.sessions, self.profiles, self.passwords, live, audit)
         self.factors = SecondFactors(store, self.master_key, live, audit)
+        self.impersonations = Impersonations(
+            store, self.grant_store, self.sessions, self.tokens, self.process.verifier, self.process.sessions, audit
+        )
         self.sign_in = SignIn(
-            store, self.sessions, self.passwords, self.lockouts, self.tokens, live, self.profiles, self.factors, audit
+            store,
+            self.sessions,
+            self.passwords,
+            self.lockouts,
+            self.tokens,
+            live,
+            self.profiles,
+            self.factors,
+            self.impersonations,
+            audit,
         )
 
     def _mail(self, transport: Transport) -> None:
@@ -144,14 +156,12 @@ class Service:
             codes,
             self.requests,
             self.sign_in,
+            self.impersonations,
             audit,
         )
 
     def _administration(self) -> None:
-        process, redis, store, live, audit = self.process, self.redis, self.store, self.live, self.audit
-        self.impersonations = Impersonations(
-            store, self.grant_store, self.sessions, self.tokens, process.verifier, process.sessions, audit
-        )
+        redis, store, live, audit = self.redis, self.store, self.live, self.audit
         self.identities = Identities(store, self.realms, self.lockouts, audit)
         self.administration = Administration(
             store,

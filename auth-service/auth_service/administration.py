@@ -155,6 +155,7 @@ class Administration:
         identity = (await self._identities.get(identity_id)).identity
         _check_rank(_admin(), identity, own=True)
         ended = await self._sessions.end_all(identity.id)
+        await self._impersonations.end_of_actor(identity.id, "session_ended")
         await self._note("sessions_revoked", identity, f"Ended all sessions of {identity.email}", {"revoked": ended})
         return ended
 
@@ -212,7 +213,7 @@ class Administration:
 
     async def _end_everything(self, identity: Identity) -> None:
         await self._sessions.end_all(identity.id)
-        await self._impersonations.end_of_actor(identity.id)
+        await self._impersonations.end_of_actor(identity.id, "rank_lost")
 
     async def _note(
         self, action: str, identity: Identity, description: str, details: dict[str, Any] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from auth_service import addresses, mail_tokens, password_policy
 from auth_service.accounts import email_taken
 from auth_service.auth_settings import LiveSettings
+from auth_service.impersonations import Impersonations
 from auth_service.lockouts import Lockouts
 from auth_service.mail_requests import MailRequests
 from auth_service.mail_tokens import MailTokens
@@ -36,6 +37,7 @@ class Credentials:
         codes: OneTimeCodes,
         requests: MailRequests,
         sign_in: SignIn,
+        impersonations: Impersonations,
         audit: AuditLog,
     ) -> None:
         self._store = store
@@ -48,6 +50,7 @@ class Credentials:
         self._codes = codes
         self._requests = requests
         self._sign_in = sign_in
+        self._impersonations = impersonations
         self._audit = audit
 
     async def change_password(self, identity: Identity, current: str, new: str, session_id: str | None) -> None:
@@ -169,6 +172,7 @@ class Credentials:
     async def _after_password(self, identity: Identity, action: str, description: str, keep: str | None) -> None:
         await self._codes.revoke(identity.realm, identity.email_key)
         await self._sessions.end_all(identity.id, keep=keep)
+        await self._impersonations.end_of_actor(identity.id, "session_ended")
         await self._note(identity, action, description)
 
     async def _note(self, identity: Identity, action: str, description: str) -> None:

@@ -97,10 +97,11 @@ class Impersonations:
         ended = [await self._end(grant, "requested") for grant in grants if grant is not None]
         return [grant for grant in ended if grant is not None]
 
-    async def end_of_actor(self, actor_id: str) -> None:
-        """Ends what an admin has given: they are none any more."""
+    async def end_of_actor(self, actor_id: str, reason: Literal["rank_lost", "session_ended"]) -> None:
+        """Ends what an admin has given: they are none any more, or their sessions have ended and with them whatever a
+        thief has begun there."""
         for grant in await self._grants.active_grants(actor_id):
-            await self._end(grant, "rank_lost")
+            await self._end(grant, reason)
 
     async def close(self) -> int:
         """Closes the grants whose time is over, and those whose session has been ended with the person's others; how

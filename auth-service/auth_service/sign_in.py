@@ -9,6 +9,7 @@ from datetime import timedelta
 from auth_service import addresses, refresh_tokens, second_factors
 from auth_service.access_tokens import AccessTokens
 from auth_service.auth_settings import LiveSettings
+from auth_service.impersonations import Impersonations
 from auth_service.lockouts import Attempt, Lockouts
 from auth_service.models import Identity
 from auth_service.passwords import Passwords
@@ -49,6 +50,7 @@ class SignIn:
         settings: LiveSettings,
         profiles: Profiles,
         factors: SecondFactors,
+        impersonations: Impersonations,
         audit: AuditLog,
     ) -> None:
         self._store = store
@@ -59,6 +61,7 @@ class SignIn:
         self._settings = settings
         self._profiles = profiles
         self._factors = factors
+        self._impersonations = impersonations
         self._audit = audit
 
     async def with_password(self, realm: Realm, name: str, password: str, mfa_code: str | None) -> SignedIn:
@@ -195,6 +198,7 @@ class SignIn:
     async def revoke_all(self, caller: Caller) -> None:
         """Ends all of the caller's sessions, this one included."""
         ended = await self._sessions.end_all(caller.id)
+        await self._impersonations.end_of_actor(caller.id, "session_ended")
         await self._audit.record(
             "auth", "all_sessions_revoked", description="Ended all own sessions", details={"revoked": ended}
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import orjson
 import pytest
 
-from fastcms.auth.v1 import auth_pb2, identities_pb2
+from fastcms.auth.v1 import auth_pb2, credentials_pb2, identities_pb2
 from fastcms_common.errors import Denied, DomainError, Invalid, Malformed, NotFound, Unauthenticated
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer
 from tests.contract.auth.shop import Shop
@@ -151,6 +152,35 @@ async def test_a_person_sees_who_acted_as_them(shop: Shop):
     await shop.server.call(shop.server.identities.EndImpersonation, end, service)
     (one,) = await seen()
     assert one.HasField("ended")
+
+
+async def change_password(cast: Cast) -> None:
+    request = credentials_pb2.ChangePasswordRequest(current_password=PASSWORD, new_password=f"{PASSWORD} anew")
+    await cast.server.call(cast.server.credentials.ChangePassword, request, cast.tokens["anna"])
+
+
+async def end_all_sessions(cast: Cast) -> None:
+    await cast.server.call(cast.server.auth.RevokeAllSessions, auth_pb2.RevokeAllSessionsRequest(), cast.tokens["anna"])
+
+
+async def have_all_sessions_ended(cast: Cast) -> None:
+    request = identities_pb2.RevokeIdentitySessionsRequest(id=cast.ids["anna"])
+    await cast.server.call(cast.server.identities.RevokeIdentitySessions, request, cast.tokens["root"])
+
+
+@pytest.mark.parametrize("close", [change_password, end_all_sessions, have_all_sessions_ended])
+async def test_what_a_thief_has_begun_ends_with_the_admins_sessions(
+    cast: Cast, close: Callable[[Cast], Awaitable[None]]
+):
+    acting = (await cast.start("anna", "uli")).access_token
+    others = (await cast.start("otto", "uli")).access_token
+    assert await cast.server.me(acting)
+    await close(cast)
+    with pytest.raises(Unauthenticated):
+        await cast.server.me(acting)
+    assert await cast.server.me(others)
+    (ended,) = await cast.server.audit("impersonation_ended")
+    assert orjson.loads(ended.details)["reason"] == "session_ended"
 
 
 async def test_nobody_but_a_service_may_ask(cast: Cast):
