@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from admin_service.models import exported, timestamp_text
 from admin_service.store import AdminStore
 from fastcms.admin.v1.audit_pb2 import ExportAuditEventsRequest, ListAuditEventsRequest, ListFailedLoginsRequest
+from fastcms_common.errors import Invalid
 from fastcms_common.storage import And, Document, Query, eq, ge, le
 
 LIMIT = 100
@@ -19,23 +21,40 @@ SEVERITIES = ("info", "warning", "critical")
 OUTCOMES = ("success", "failure", "error")
 # Filters that are an equality on the field of the same name.
 _FIELDS = (
-    "event_type", "event_action", "user_id", "actor_id", "severity", "outcome", "ip_address", "resource_type",
-    "resource_id",
+    "event_type", "event_action", "user_id", "actor_id", "severity", "outcome", "resource_type", "resource_id",
 )  # fmt: skip
 
 
 def where(request: ListAuditEventsRequest | ExportAuditEventsRequest) -> Query:
-    """The rows that a request asks for. An absent filter asks for all; both ends of the time span are included."""
-    return And(*(eq(name, value) for name in _FIELDS if (value := getattr(request, name))), *_span(request))
+    """The rows that a request asks for. An absent filter asks for all; both ends of the time span are included.
+
+    Invalid where the address is none.
+    """
+    fields = [eq(name, value) for name in _FIELDS if (value := getattr(request, name))]
+    return And(*fields, *_address(request.ip_address), *_span(request))
 
 
 def failed_logins(request: ListFailedLoginsRequest) -> Query:
     """The failed sign-ins that a request asks for."""
     parts: list[Query] = [eq("event_action", LOGIN_FAILED)]
-    parts += [eq(name, value) for name in ("ip_address", "user_id") if (value := getattr(request, name))]
+    if request.user_id:
+        parts.append(eq("user_id", request.user_id))
+    parts += _address(request.ip_address)
     if request.HasField("from_date"):
         parts.append(ge("created", timestamp_text(request.from_date)))
     return And(*parts)
+
+
+def _address(text: str) -> list[Query]:
+    """The one spelling in which the gateway notes an address, whichever was asked for."""
+    if not text:
+        return []
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise Invalid.field("ip_address", "Must be an address such as 192.0.2.1 or 2001:db8::1.") from None
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return [eq("ip_address", str(inner or address))]
 
 
 def _span(request: ListAuditEventsRequest | ExportAuditEventsRequest) -> list[Query]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parseaddr
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from email_validator import EmailNotValidError, validate_email
@@ -38,6 +38,8 @@ _KINDS: Mapping[int, tuple[type, str]] = {
     FieldDescriptor.CPPTYPE_STRING: (str, "Must be text."),
 }
 
+_STARTTLS = ("auto", "required", "off")
+_SMTP_URL = "Must be smtp://[user:password@]host[:port] or smtps://…, user and password percent-encoded."
 _SENDER = "Must be an address such as FastCMS <cms@example.com>."
 
 
@@ -148,12 +150,24 @@ def _show_mail(values: Mapping[str, Any]) -> MailSettings:
 
 
 def _check_smtp_url(text: str) -> str | None:
+    """Everything in it has to mean something: what is left over is mostly a password that is not percent-encoded."""
     try:
         parts = urlsplit(text)
-        good = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        good = (
+            parts.scheme in ("smtp", "smtps")
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+            and parts.path in ("", "/")
+            and not parts.fragment
+            and text.isprintable()
+            and " " not in text
+        )
     except ValueError:
-        good = False
-    return None if good else "Must be smtp://[user:password@]host[:port] or smtps://…"
+        return _SMTP_URL
+    if good and (options.keys() - {"starttls"} or options.get("starttls", "auto") not in _STARTTLS):
+        return f"Takes ?starttls={'|'.join(_STARTTLS)} and no other option."
+    return None if good else _SMTP_URL
 
 
 def _check_sender(text: str) -> str | None:

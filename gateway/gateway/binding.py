@@ -91,12 +91,15 @@ class Binding:
                 continue
             seen.add(name)
             known = self._query.get(name)
-            if known is not None:
-                known[1](message, value, name, errors)
-            elif self._query_map:
-                getattr(message, self._query_map)[name] = value
-            else:
+            if known is None and not self._query_map:
                 errors.append(FieldError(name, "Is not a known query parameter."))
+            elif "\0" in value:
+                # No database takes it in a text, so nothing could be found by it.
+                errors.append(FieldError(name, "Must not contain the NUL character."))
+            elif known is not None:
+                known[1](message, value, name, errors)
+            else:
+                getattr(message, self._query_map)[name] = value
 
 
 def _with_missing(message: Message, errors: Errors) -> Errors:

@@ -112,6 +112,8 @@ class OwnJobs:
         body = draft.body if draft.body is not None else before.get("body")
         if body and method in ("GET", "HEAD"):
             problems.append(FieldError("body", f"A {method} request has none."))
+        elif body and "\0" in body:
+            problems.append(FieldError("body", "Must not contain the NUL character."))
         return {
             "method": method,
             "url": url,

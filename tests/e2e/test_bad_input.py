@@ -98,6 +98,7 @@ def query_cases(route: Route) -> Iterator[Case]:
                 yield Case(route, f"query {what}", field.name, query=((field.name, text),))
         if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and not field.is_repeated:
             yield Case(route, "query huge", field.name, query=((field.name, "x" * 20_000),))
+            yield Case(route, "query NUL", field.name, query=((field.name, "\0"),))
         if field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE and not field.is_repeated:
             yield Case(route, "query not a time", field.name, query=((field.name, "yesterday"),))
     if not route.rest.query_map:

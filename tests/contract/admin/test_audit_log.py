@@ -79,6 +79,8 @@ async def test_a_page_has_a_hundred_events_where_nothing_is_said(server: AdminSe
         ({"event_type": "nonsense"}, "event_type"),
         ({"severity": "mild"}, "severity"),
         ({"outcome": "good"}, "outcome"),
+        ({"ip_address": "192.0.2"}, "ip_address"),
+        ({"ip_address": "192.0.2.0/24"}, "ip_address"),
     ],
 )
 async def test_a_bad_filter_is_named(server: AdminServer, people: People, filters: dict[str, object], field: str):
@@ -104,6 +106,7 @@ async def test_failed_sign_ins_are_found_by_address(server: AdminServer, people:
 
     assert await failed() == 3
     assert await failed(ip_address="192.0.2.1") == 2
+    assert await failed(ip_address="::ffff:192.0.2.1") == 2
     assert await failed(ip_address="192.0.2.1", user_id=people.user_id) == 0
     assert await failed(limit=1) == 1
     assert await failed(from_date=at(datetime.now(UTC) + timedelta(minutes=1))) == 0

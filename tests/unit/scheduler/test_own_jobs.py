@@ -102,6 +102,7 @@ def test_an_allowed_host_is_not(jobs: OwnJobs):
 def test_each_bad_field_is_named(jobs: OwnJobs):
     assert bad_fields(jobs) == {"url"}
     assert bad_fields(jobs, url="ftp://x", headers={"Host": "x"}, body="x") == {"url", "headers.Host", "body"}
+    assert bad_fields(jobs, url=URL, method="POST", body="a\0b") == {"body"}
     assert bad_fields(jobs, url=URL, collection="posts") == {"collection"}
     assert bad_fields(jobs, "truncate") == {"collection"}
     assert bad_fields(jobs, "truncate", collection="posts", url=URL, retries=1) == {"url", "retries"}
