@@ -40,7 +40,7 @@ class MailTokens:
         token = urlsafe_b64encode(uuid.UUID(identity.id).bytes + os.urandom(_SECRET)).rstrip(b"=").decode()
         expires = times.to_text(times.now() + LIFETIMES[purpose])
         await self._store.set_mail_token(
-            identity.id, purpose, MailToken(hash=hash_of(token), expires=expires, email=email)
+            identity, purpose, MailToken(hash=hash_of(token), expires=expires, email=email)
         )
         return token
 

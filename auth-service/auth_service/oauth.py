@@ -249,6 +249,7 @@ class OAuth:
         claimed = await self._store.change_credentials(holder.id, changes, epoch=holder.epoch)
         if claimed is None:
             raise Conflict("The account was changed meanwhile.", reason="ACCOUNT_CHANGED")
+        await self._links.delete_links_of(holder.id)
         await self._sessions.end_all(holder.id)
         await self._credentials.give_profile(claimed)
         return claimed

@@ -82,6 +82,10 @@ class OAuthStore:
             return False
         return True
 
+    async def delete_links_of(self, identity_id: str) -> None:
+        """All of an identity's."""
+        await self._storage.delete_many(LINKS.name, eq("identity_id", identity_id))
+
     async def delete_link(self, link_id: str) -> None:
         """Nothing happens where it is gone."""
         await self._storage.delete(LINKS.name, link_id)

@@ -65,11 +65,10 @@ class SecondFactors:
         Denied (MFA_DISABLED) where second factors are switched off, Conflict (MFA_ALREADY_ENABLED).
         """
         self._check_on(realm)
-        if identity.mfa_enabled:
-            raise Conflict("A second factor is enabled already. Disable it first.", reason="MFA_ALREADY_ENABLED")
         secret = pyotp.random_base32()
         factor = SecondFactor(secret=self._master_key.seal(secret.encode(), owner(identity)))
-        await self._store.set_second_factor(identity, to_document(factor))
+        if not await self._store.begin_second_factor(identity.id, to_document(factor)):
+            raise Conflict("A second factor is enabled already. Disable it first.", reason="MFA_ALREADY_ENABLED")
         url = pyotp.TOTP(secret).provisioning_uri(name=identity.email, issuer_name="FastCMS")
         picture = io.BytesIO()
         segno.make(url, error="m").save(picture, kind="svg", scale=4, xmldecl=False, svgclass=None, lineclass=None)
@@ -97,15 +96,14 @@ class SecondFactors:
         """Stops asking. The caller has proven password and, where there is one, a code."""
         if identity.second_factor is None:
             return
-        await self._store.set_second_factor(identity, None)
+        await self._store.drop_second_factor(identity.id)
         await self._note(identity, "mfa_disabled", "Disabled the second factor", severity="warning")
 
     async def renew_codes(self, identity: Identity) -> list[str]:
         """Ten new recovery codes; those before are void."""
-        if not identity.mfa_enabled:
-            raise Conflict("There is no second factor.", reason="MFA_NOT_ENABLED")
         codes = _new_codes()
-        await self._store.change_identity(identity.id, {"second_factor.recovery_codes": [_hash(one) for one in codes]})
+        if not await self._store.renew_recovery_codes(identity.id, [_hash(one) for one in codes]):
+            raise Conflict("There is no second factor.", reason="MFA_NOT_ENABLED")
         await self._note(identity, "mfa_recovery_codes_renewed", "Renewed the recovery codes")
         return codes
 

@@ -20,6 +20,7 @@ from fastcms_common.storage import (
     Duplicate,
     Field,
     Index,
+    Not,
     Query,
     Sort,
     Store,
@@ -153,10 +154,12 @@ class AuthStore:
 
     # -- mailed tokens --------------------------------------------------------------------------------------------
 
-    async def set_mail_token(self, identity_id: str, purpose: str, token: MailToken) -> bool:
-        """Puts it in the place of the one before. False where the account is gone."""
+    async def set_mail_token(self, identity: Identity, purpose: str, token: MailToken) -> bool:
+        """Puts it in the place of the one before. False where the account is gone, or has another address by now: the
+        mail goes to the one that was read."""
         changes = {f"mail_tokens.{purpose}": to_document(token)}
-        return await self.change_identity(identity_id, changes, where=eq("state", "active")) is not None
+        where = And(eq("state", "active"), eq("email_key", identity.email_key))
+        return await self.change_identity(identity.id, changes, where=where) is not None
 
     async def use_mail_token(
         self, identity_id: str, purpose: str, token_hash: str, changes: dict[str, Any], *, new_epoch: bool = False
@@ -218,9 +221,20 @@ class AuthStore:
 
     # -- second factors -------------------------------------------------------------------------------------------
 
-    async def set_second_factor(self, identity: Identity, factor: dict[str, Any] | None) -> None:
-        """Puts it in the place of whatever there was."""
-        await self.change_identity(identity.id, {"second_factor": factor, "updated": times.now_text()})
+    async def begin_second_factor(self, identity_id: str, factor: dict[str, Any]) -> bool:
+        """Puts it in the place of one that is not enabled. False where one is."""
+        changes = {"second_factor": factor, "updated": times.now_text()}
+        where = Not(eq("second_factor.enabled", True))
+        return await self.change_identity(identity_id, changes, where=where) is not None
+
+    async def drop_second_factor(self, identity_id: str) -> None:
+        """Whatever there was."""
+        await self.change_identity(identity_id, {"second_factor": None, "updated": times.now_text()})
+
+    async def renew_recovery_codes(self, identity_id: str, hashes: list[str]) -> bool:
+        """Puts them in the place of those that are left. False where no second factor is enabled (any more)."""
+        changes = {"second_factor.recovery_codes": hashes}
+        return await self.change_identity(identity_id, changes, where=eq("second_factor.enabled", True)) is not None
 
     async def enable_second_factor(self, identity: Identity, secret: str, changes: dict[str, Any]) -> bool:
         """Changes the second factor if it still has this (sealed) secret and is not enabled."""

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from auth_service.mail_tokens import MailTokens
 from auth_service.store import AuthStore
 from fastcms.auth.v1 import auth_pb2, credentials_pb2
 from fastcms_common.errors import Conflict, Denied, DomainError, Invalid, Unauthenticated, Unavailable
@@ -147,6 +148,25 @@ async def test_only_the_latest_reset_token_is_good(person: Person):
     with pytest.raises(Invalid):
         await person.call("ConfirmPasswordReset", token=first, new_password=NEW)
     await person.call("ConfirmPasswordReset", token=second, new_password=NEW)
+
+
+async def test_a_link_on_its_way_to_an_address_just_given_up_is_void(person: Person):
+    person_id = (await person.me())["id"]
+    store = AuthStore(await open_store(person.server.settings.storage_url, "auth"))
+    try:
+        await store.prepare()
+        before = await store.identity(person_id)
+        assert before is not None
+        await store.change_identity(person_id, {"email": "new@example.com", "email_key": "new@example.com"})
+        for purpose, rpc, more in (
+            ("password_reset", "ConfirmPasswordReset", {"new_password": NEW}),
+            ("verification", "ConfirmVerification", {}),
+        ):
+            token = await MailTokens(store).issue(before, purpose, before.email)
+            with pytest.raises(Invalid):
+                await person.call(rpc, token=token, **more)
+    finally:
+        await store.close()
 
 
 async def test_a_reset_token_is_of_no_use_elsewhere(person: Person):

@@ -74,6 +74,19 @@ async def test_who_registered_with_a_strangers_address_is_shut_out_by_its_owner(
         await desk.shop.server.login(EVA, PASSWORD, collection="customers")
 
 
+async def test_who_squats_an_address_by_a_provider_is_shut_out_by_its_owner(desk: Desk):
+    desk.provider.user["email_verified"] = False
+    squatter = await desk.sign_in()
+    desk.provider.user = {"sub": "u-2", "email": EVA, "email_verified": True}
+    owner = await desk.sign_in()
+    assert orjson.loads(owner.user)["id"] == orjson.loads(squatter.user)["id"]
+    assert await desk.links(owner.access_token) == [("local", "u-2")]
+    desk.provider.user = {"sub": "u-1", "email": EVA, "email_verified": False}
+    with pytest.raises(Denied) as refused:
+        await desk.sign_in()
+    assert refused.value.reason == "EMAIL_NOT_VERIFIED"
+
+
 @pytest.mark.parametrize(
     "lies",
     [

@@ -112,6 +112,27 @@ async def test_a_totp_code_and_a_recovery_code(shop: Shop, one_winner: None):
         assert await outcomes(*logins) == {"OK": 1, "MFA_CODE_INVALID": 19}
 
 
+async def test_setting_up_a_second_factor_never_takes_an_enabled_one_away(shop: Shop, one_winner: None):
+    eva = await shop.one.join(BODY)
+
+    async def mfa(n: int, rpc: str, **fields: Any) -> Any:
+        server = shop.replicas[n % 2]
+        request = getattr(mfa_pb2, f"{rpc}Request")(collection="customers", **fields)
+        return await server.call(getattr(server.mfa, rpc), request, eva.access_token)
+
+    enabled = 0
+    for _ in range(12):
+        secret = (await mfa(0, "SetUpMfa")).secret
+        told = await outcomes(mfa(0, "EnableMfa", code=pyotp.TOTP(secret).now()), mfa(1, "SetUpMfa"))
+        assert told.keys() <= {"OK", "MFA_ALREADY_ENABLED", "MFA_CHANGED", "MFA_CODE_INVALID"}
+        if told["MFA_CHANGED"] or told["MFA_CODE_INVALID"]:
+            continue
+        assert (await mfa(1, "GetMfa")).enabled
+        enabled += 1
+        await mfa(0, "DisableMfa", password=PASSWORD)
+    assert enabled
+
+
 async def test_a_sign_in_never_outlives_the_password_it_was_made_with(shop: Shop, one_winner: None):
     old = PASSWORD
     answer = await shop.one.join(BODY)
