@@ -38,8 +38,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # No connection is shared with another channel of this process: gRPC crashes where two ask at the same moment for the
-    # health of what they share (seen in 1.76 and in 1.85).
+    # No connection is shared with another channel of this process: gRPC crashes where two ask at the same moment
+    # for the health of what they share (seen in 1.76 and in 1.85).
     ("grpc.use_local_subchannel_pool", 1),
     # Each server is asked to tell when it begins to stop: from then on calls go to the others.
     (
