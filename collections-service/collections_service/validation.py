@@ -21,6 +21,9 @@ from fastcms_common.ids import is_uuid
 Sign: TypeAlias = Literal["+", "-"]
 NOT_KNOWN = "is not a field of this collection"
 FIXED = "is set by the server"
+_JSON_BUT_NULL: Any = dict[str, Any] | list[Any] | str | int | float | bool
+# What msgspec makes of a value that is not of the type; of half a surrogate pair where no text belongs, the last one.
+_UNFIT = (msgspec.ValidationError, OverflowError, UnicodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class FieldRule:
             return json_value(value)
         try:
             converted = msgspec.convert(value, self.type, strict=True)
-        except (msgspec.ValidationError, OverflowError):
+        except _UNFIT:
             raise BadValue(_why(value, self.sentence)) from None
         return converted if self.check is None else self.check(converted)
 
@@ -220,10 +223,12 @@ class Validator:
 
 def _member(rule: FieldRule) -> tuple[str, Any] | tuple[str, Any, Any]:
     # Nulls and required fields without a value are left to msgspec to refuse; the slow way then names them.
-    if rule.field.required and rule.field.default is None:
-        return rule.field.id, rule.type
-    absent = rule.type | msgspec.UnsetType if rule.field.required else rule.type | None | msgspec.UnsetType
-    return rule.field.id, absent, msgspec.UNSET
+    if not rule.field.required:
+        return rule.field.id, rule.type | None | msgspec.UnsetType, msgspec.UNSET
+    type = _JSON_BUT_NULL if rule.type is Any else rule.type
+    if rule.field.default is None:
+        return rule.field.id, type
+    return rule.field.id, type | msgspec.UnsetType, msgspec.UNSET
 
 
 def _steps(field: FieldDefinition) -> bool:
@@ -240,7 +245,7 @@ def _step(rule: FieldRule, value: Any) -> Any:
         check = check_of(many)
         try:
             converted = msgspec.convert(items, rule.type, strict=True)
-        except msgspec.ValidationError:
+        except _UNFIT:
             raise BadValue(_why(value, rule.sentence)) from None
         return converted if check is None else check(converted)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collections_service.models import RULES, Collection, FieldDefinition
@@ -80,8 +80,16 @@ def outcome(validate: Any, *arguments: Any) -> Any:
     return new.values, new.given
 
 
+def only_meta(default: Any) -> Validator:
+    """What holds a required field of type json to its schema."""
+    return Validator(replace(THINGS, fields=(F("f10", "meta", "json", required=True, default=default),)))
+
+
 @many
 @given(validators(), DATA, st.none() | st.text(max_size=8))
+@example(only_meta(None), {"meta": None}, None)
+@example(only_meta(1), {"meta": None}, None)
+@example(VALIDATOR, dict.fromkeys(NAMES, "\ud800"), None)
 def test_both_ways_accept_the_same(validator: Validator, data: dict[str, Any], id: str | None) -> None:
     body: dict[str, Any] = {"data": data} if id is None else {"data": data, "id": id}
     text = json.dumps(body).encode("utf-8", "surrogatepass")
@@ -98,6 +106,7 @@ def test_any_bytes_are_accepted_or_refused(body: bytes) -> None:
 
 @many
 @given(DATA)
+@example(dict.fromkeys(NAMES, "\ud800"))
 def test_any_change_is_accepted_or_refused_by_name(data: dict[str, Any]) -> None:
     stepped = {name + sign: value for (name, value), sign in zip(data.items(), ["", "+", "-"] * 3, strict=False)}
     refused: Invalid | None = None
