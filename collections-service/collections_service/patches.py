@@ -62,28 +62,31 @@ def incoming(patch: Patch, doc: Document) -> dict[str, Any]:
 
 def _number_step(item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]) -> Query:
     """The condition under which the sum stays inside the field's bounds whatever others do meanwhile."""
-    held = doc.get(item.id)
-    total = (held or 0) + amount
-    low, high = item.min, item.max
+    held = doc.get(item.id) or 0
+    total = held + amount
+    # What the value may be before the step, exact where the sum of large numbers is rounded.
+    least = None if item.min is None else _before(item.min, amount)
+    most = None if item.max is None else _before(item.max, amount)
     if isinstance(total, int) and not INT_MIN <= total <= INT_MAX:
         errors.append(FieldError(f"data.{item.name}", "would have more than 64 bits"))
-    elif low is not None and total < low:
-        errors.append(FieldError(f"data.{item.name}", f"would be below {low:g}"))
-    elif high is not None and total > high:
-        errors.append(FieldError(f"data.{item.name}", f"would be above {high:g}"))
-    if low is None and high is None:
+    elif least is not None and (held < least or total < (item.min or 0)):
+        errors.append(FieldError(f"data.{item.name}", f"would be below {item.min:g}"))
+    elif most is not None and (held > most or total > (item.max or 0)):
+        errors.append(FieldError(f"data.{item.name}", f"would be above {item.max:g}"))
+    if least is None and most is None:
         return ALL
     inside = conjunction(
-        ([ge((item.id,), _exact(low) - amount)] if low is not None else [])
-        + ([le((item.id,), _exact(high) - amount)] if high is not None else [])
+        ([ge((item.id,), least)] if least is not None else []) + ([le((item.id,), most)] if most is not None else [])
     )
-    # A record without a value counts as 0: the sum is then the amount itself.
-    fits = (low is None or amount >= low) and (high is None or amount <= high)
+    # A record without a value counts as 0.
+    fits = (least is None or least <= 0) and (most is None or most >= 0)
     return Or(inside, is_null((item.id,))) if fits else inside
 
 
-def _exact(bound: float) -> int | float:
-    return int(bound) if float(bound).is_integer() else bound
+def _before(bound: float, amount: int | float) -> int | float:
+    """The value from which the step ends at the bound: exact, as far as storage can be asked for whole numbers."""
+    value = (int(bound) if float(bound).is_integer() else bound) - amount
+    return value if INT_MIN <= value <= INT_MAX else float(value)
 
 
 def _list_step(item: FieldDefinition, sign: Sign, amount: list[Any], doc: Document, errors: list[FieldError]) -> Query:
