@@ -13,7 +13,7 @@ from collections_service.models import ID, REVISION, UPDATED, Collection, FieldD
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.errors import Conflict, FieldError
-from fastcms_common.storage import Change, In, Not, Query, is_null
+from fastcms_common.storage import Change, Field, In, Not, Query, gt, is_null
 
 # Ids in one query.
 CHUNK = 500
@@ -135,12 +135,17 @@ class Relations:
                     await self._events.record_deleted(other, id)
                 await self._store.delete_many(other, In((ID,), chunk))
 
-    async def _empty(self, other: Collection, relation: FieldDefinition, where: Query, ids: Sequence[str]) -> None:
-        stamp = {UPDATED: times.now_text(), REVISION: new_revision()}
-        if relation.many:
-            change = Change(set=stamp, remove={relation.id: ids})
-        else:
+    async def _empty(
+        self, other: Collection, relation: FieldDefinition, where: Query, ids: Sequence[str] | None
+    ) -> None:
+        """Takes these ids, or with None all of them, out of the relation."""
+        stamp: dict[str, Any] = {UPDATED: times.now_text(), REVISION: new_revision()}
+        if not relation.many:
             change = Change(set=stamp, unset=[(relation.id,)])
+        elif ids is None:
+            change = Change(set={**stamp, relation.id: []})
+        else:
+            change = Change(set=stamp, remove={relation.id: ids})
         await self._store.update_many(other, where, change)
 
     async def release_all(self, snapshot: Snapshot, collection: Collection, *, cascade: bool) -> None:
@@ -150,7 +155,7 @@ class Relations:
         """
         holding = []
         for other, relation in snapshot.referrers.get(collection.id, []):
-            held = Not(is_null((relation.id,)))
+            held = _points(relation)
             if other.id != collection.id and await self._store.count(other, held, limit=1):
                 holding.append((other, relation, held))
         if holding and not cascade:
@@ -158,13 +163,17 @@ class Relations:
             raise Conflict(f"Relations point to records of '{collection.name}': {names}.", reason=_REASON)
         for other, relation, held in holding:
             if relation.on_delete == "set_null":
-                stamp = {UPDATED: times.now_text(), REVISION: new_revision()}
-                await self._store.update_many(other, held, Change(set=stamp, unset=[(relation.id,)]))
+                await self._empty(other, relation, held, None)
                 continue
             ids = await self._store.ids(other, held)
             release = await self.plan(snapshot, other, ids)
             release.doomed.setdefault(other.id, (other, set()))[1].update(ids)
             await self.carry_out(release)
+
+
+def _points(relation: FieldDefinition) -> Query:
+    """The records whose relation points to anything: an empty list does not."""
+    return gt(Field((relation.id,), length=True), 0) if relation.many else Not(is_null((relation.id,)))
 
 
 def _chunks(ids: Sequence[str]) -> Iterable[list[str]]:

@@ -274,6 +274,21 @@ async def test_truncate_minds_relations(server: CollectionsServer) -> None:
     assert await server.values("likes", "author") == [None]
 
 
+async def test_an_empty_list_points_to_nothing(server: CollectionsServer) -> None:
+    await server.open("authors", "name")
+    several = {"name": "authors", "type": "relation", "collection": "authors", "max_select": 2, "on_delete": "cascade"}
+    await server.open("posts", several)
+    await server.open("likes", {**several, "on_delete": "set_null"})
+    post = await server.add("posts", authors=[])
+    await server.add("authors", name="a")
+    await server.truncate("authors")
+    author = await server.add("authors", name="b")
+    await server.add("likes", authors=[author["id"]])
+    await server.truncate("authors", cascade=True)
+    assert (await server.get("posts", post["id"]))["data"] == {"authors": []}
+    assert await server.values("likes", "authors") == [[]]
+
+
 async def test_only_admins_touch_collections(server: CollectionsServer) -> None:
     made = await server.open("posts", "title")
     user = await server.user()
