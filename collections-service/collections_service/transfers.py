@@ -237,10 +237,13 @@ class _Rows:
                 f"The row has {len(cells)} cells and the header {len(self._header)}.", reason="INVALID_LINE"
             )
         named = dict(zip(self._header, cells, strict=True))
+        # An empty cell is null also where the field has a default; where null is not allowed it says nothing.
         data = {
-            name: _value(self._fields[name], cell)
+            name: None if cell is None else _value(self._fields[name], cell)
             for name, cell in named.items()
-            if name in self._fields and cell is not None and not _kept_by_server(self._fields[name])
+            if name in self._fields
+            and not _kept_by_server(self._fields[name])
+            and (cell is not None or not self._fields[name].required)
         }
         return {"data": data, ID: named[ID]} if named.get(ID) else {"data": data}
 
@@ -262,12 +265,13 @@ def _kept_by_server(one: FieldDefinition) -> bool:
 
 
 def _row(record: dict[str, Any], columns: Sequence[FieldDefinition]) -> bytes:
-    cells = [_cell(record["data"][column.name]) for column in columns]
+    cells = [_cell(column, record["data"][column.name]) for column in columns]
     return row_text([record[ID], *cells, record[CREATED], record[UPDATED]]).encode()
 
 
-def _cell(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
+def _cell(column: FieldDefinition, value: Any) -> str | None:
+    # In a field of type json the text "1" is not the number.
+    if value is None or (isinstance(value, str) and column.type != "json"):
         return value
     return orjson.dumps(value).decode()
 

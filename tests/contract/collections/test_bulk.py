@@ -25,7 +25,7 @@ SCHEMA = (
     {"name": "n", "type": "number", "max": 10.0},
     {"name": "tags", "type": "select", "values": ["a", "b"], "max_select": 2},
     {"name": "meta", "type": "json"},
-    {"name": "ok", "type": "bool"},
+    {"name": "ok", "type": "bool", "default": True},
     {"name": "seen", "type": "autodate"},
 )
 NOBODY = ""
@@ -232,20 +232,21 @@ async def test_an_export_reads_back_as_it_was(many: Many) -> None:
         {"data": {"code": 'a,"b"\n', "n": 1.0, "tags": ["a", "b"], "meta": {"x": [1, None]}, "ok": False}},
         {"data": {"code": "", "n": 9007199254740993 % 7}},
         {"data": {"meta": "text"}},
-        {"data": {"code": " x "}},
+        {"data": {"code": " x ", "meta": "1"}},
+        {"data": {"ok": None}},
     )
     before = (await many.server.list("things"))["items"]
     for form, content_type in (("ndjson", "application/x-ndjson"), ("csv", "text/csv; charset=utf-8")):
         text = await many.export(format=form)
         await many.server.truncate("things")
         answer = await many.take(text, content_type)
-        assert (answer["created"], answer["failed"], answer["errors"]) == (4, 0, [])
+        assert (answer["created"], answer["failed"], answer["errors"]) == (5, 0, [])
         after = (await many.server.list("things"))["items"]
         kept = [{name: value for name, value in item["data"].items() if name != "seen"} for item in after]
         assert kept == [{name: value for name, value in item["data"].items() if name != "seen"} for item in before]
         assert [item["id"] for item in after] == [item["id"] for item in before]
         # Nothing is changed by what is there already.
-        assert (await many.take(text, content_type))["failed"] == 4
+        assert (await many.take(text, content_type))["failed"] == 5
 
 
 async def test_an_export_obeys_rule_and_filter(server: CollectionsServer) -> None:
