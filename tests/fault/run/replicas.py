@@ -75,10 +75,11 @@ class Replicas:
     """Two of each service, and a gateway for each of the ways in which calls are made: multiplexed, and plain gRPC."""
 
     def __init__(self, folder: Path, redis_url: str, admin: tuple[str, str]) -> None:
+        self.folder = folder
         key = urlsafe_b64encode(os.urandom(32)).decode()
         for name in ("service.key", "master.key"):
             (folder / name).write_text(key)
-        environment = {
+        self.environment = environment = {
             "REDIS_URL": redis_url,
             "STORAGE_URL": f"sqlite://{folder}",
             "DATA_DIR": str(folder),
