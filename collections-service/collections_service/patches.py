@@ -67,7 +67,7 @@ def _number_step(item: FieldDefinition, amount: int | float, doc: Document, erro
     # What the value may be before the step, exact where the sum of large numbers is rounded.
     least = None if item.min is None else _before(item.min, amount)
     most = None if item.max is None else _before(item.max, amount)
-    if isinstance(total, int) and not INT_MIN <= total <= INT_MAX:
+    if any(isinstance(number, int) and not INT_MIN <= number <= INT_MAX for number in (amount, total)):
         errors.append(FieldError(f"data.{item.name}", "would have more than 64 bits"))
     elif least is not None and (held < least or total < (item.min or 0)):
         errors.append(FieldError(f"data.{item.name}", f"would be below {item.min:g}"))
