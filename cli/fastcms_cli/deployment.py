@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -27,7 +27,7 @@ from fastcms_cli.ports import free_ports
 from fastcms_cli.processes import dies_with
 from fastcms_cli.redis_server import RedisServer
 from fastcms_cli.suite import SERVICES
-from fastcms_common.settings import ProcessSettings
+from fastcms_common.settings import EnvironmentSettings
 
 DATABASES = tuple(member.stores for member in SERVICES if member.stores)
 """The databases of a suite, by the name that STORAGE_URL is completed with."""
@@ -39,10 +39,10 @@ class Failed(Exception):
     """A command cannot do what it was asked: one line for a person."""
 
 
-class Deployment(BaseSettings):
+class Deployment(EnvironmentSettings):
     """What the environment says of a suite."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
 
     fastcms_data_dir: Path = Path(".data")
     storage_url: SecretStr | None = None
@@ -62,19 +62,6 @@ class Deployment(BaseSettings):
         if value is not None and not value.get_secret_value().startswith(("sqlite:", "mongodb://", "mongodb+srv://")):
             raise ValueError("must start with sqlite: or mongodb://")
         return value
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return ProcessSettings.settings_customise_sources(
-            settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings
-        )
 
     @property
     def folder(self) -> Path:

@@ -53,14 +53,27 @@ def _content(variable: str, path: str) -> str:
         raise BadSettingFile(f"{variable}: {path} is not UTF-8 text") from error
 
 
-class ProcessSettings(BaseSettings):
-    """What any process of the suite is told, by the run command or a deployment. Addresses are `host:port`; a service
-    may have several, by a name that stands for them or written down with commas between.
-
-    Each name may have `_FILE` at its end, and then names a file that holds the value.
-    """
+class EnvironmentSettings(BaseSettings):
+    """Settings from the environment. Each name may have `_FILE` at its end, and then names a file that holds the
+    value."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, FileSettings(settings_cls)
+
+
+class ProcessSettings(EnvironmentSettings):
+    """What any process of the suite is told, by the run command or a deployment. Addresses are `host:port`; a service
+    may have several, by a name that stands for them or written down with commas between."""
 
     listen: str = Field("127.0.0.1:0", pattern=ADDRESS)
     metrics_listen: str | None = Field(None, pattern=ADDRESS)
@@ -88,17 +101,6 @@ class ProcessSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     # Seconds that calls in flight get to finish after SIGTERM.
     drain_seconds: float = Field(8.0, ge=0, le=300)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, FileSettings(settings_cls)
 
 
 S = TypeVar("S", bound=BaseSettings)

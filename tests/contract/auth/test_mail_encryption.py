@@ -6,18 +6,15 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from auth_service.mail_transports import MailNotTaken, smtp
+from tests.certificates import self_signed
 
 Certificate = Callable[[str], ssl.SSLContext]
 
@@ -65,28 +62,9 @@ class PostOffice:
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
     """Makes a server's certificate for a host name; the system trusts the one for `localhost` alone."""
 
-    def make(name: str) -> ssl.SSLContext:
-        key = Ed25519PrivateKey.generate()
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        now = datetime.now(UTC)
-        built = (
-            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, None)
-        )
-        file = tmp_path / f"{name}.pem"
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        file.write_bytes(private + built.public_bytes(Encoding.PEM))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(file)
-        return context
-
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
-    return make
+    return lambda name: self_signed(tmp_path, name)[1]
 
 
 def trust(folder: Path, *names: str) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scheduler_service.executions import JobFailed
 from scheduler_service.http_jobs import MAX_ANSWER, HttpJob, HttpJobs, Marks, trusted
+from tests.certificates import self_signed
 from tests.contract.scheduler.hook import Hook
 
 LOCAL = frozenset({"127.0.0.1"})
@@ -29,27 +25,6 @@ def job(url: str, **changes: Any) -> HttpJob:
 
 def sender(allowed: frozenset[str] = LOCAL, ca_file: Path | None = None) -> HttpJobs:
     return HttpJobs(allowed, trusted(ca_file), pause=0.01)
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for a host name that vouches for itself, and a server's side of TLS with it."""
-    key = Ed25519PrivateKey.generate()
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    built = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, None)
-    )
-    file = folder / f"{name}.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + built.public_bytes(Encoding.PEM))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(file)
-    return file, context
 
 
 async def test_a_request_arrives_as_it_was_asked_for():
@@ -183,13 +158,13 @@ async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monk
 
 async def test_a_certificate_has_to_be_that_of_the_name_though_an_address_is_connected_to(tmp_path: Path):
     allowed = frozenset({"localhost"})
-    ours, tls = certificate(tmp_path, "localhost")
+    ours, tls = self_signed(tmp_path, "localhost")
     async with Hook(tls=tls) as hook:
         request = job(f"https://localhost:{hook.port}/")
         assert (await sender(allowed, ours).run(request, MARKS))["status"] == 200
         with pytest.raises(JobFailed, match="ConnectError"):
             await sender(allowed).run(request, MARKS)
-    theirs, tls = certificate(tmp_path, "other.example")
+    theirs, tls = self_signed(tmp_path, "other.example")
     async with Hook(tls=tls) as hook:
         with pytest.raises(JobFailed, match="ConnectError"):
             await sender(allowed, theirs).run(job(f"https://localhost:{hook.port}/"), MARKS)
