@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,10 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
+from tests.e2e.dashboard.axe_core import both_schemes, findings
 from tests.e2e.dashboard.conftest import open_screen, picture, sign_in
 from tests.suite import Suite
 
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 SCREENS = {
     "": "Overview",
     "users": "Users",
@@ -31,8 +30,11 @@ SCREENS = {
     "cron/collect_metrics": "collect_metrics",
     "ip-rules": "IP rules",
     "settings/authentication": "Settings",
+    "settings/password": "Settings",
     "settings/security": "Settings",
+    "settings/rate-limits": "Settings",
     "settings/mail": "Settings",
+    "settings/general": "Settings",
     "settings/oauth": "Settings",
     "account": "My account",
     "nowhere": "Nothing here",
@@ -77,23 +79,6 @@ def settle(page: Page) -> None:
     expect(page.locator(".late, main [aria-busy=true]")).to_have_count(0)
 
 
-def findings(page: Page, *rules: str) -> list[str]:
-    """What axe-core finds serious or worse: rule, what it means, and the first place. Of all its rules or of some.
-
-    Where a dialog is open the page behind it is out of reach.
-    """
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE)
-    options: dict[str, Any] = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
-    run = "options => axe.run([...document.querySelectorAll('dialog')].at(-1) ?? document, options)"
-    result = page.evaluate(run, options)
-    return [
-        f"{one['id']}: {one['help']} ({len(one['nodes'])} times, first {one['nodes'][0]['html'][:200]})"
-        for one in result["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
 @pytest.mark.parametrize("path", SCREENS)
 def test_every_screen_is_for_every_eye_and_every_window(page: Page, user_id: str, path: str):
     page.emulate_media(reduced_motion="reduce", color_scheme="light")
@@ -114,14 +99,6 @@ def test_every_screen_is_for_every_eye_and_every_window(page: Page, user_id: str
         if path == "users":
             picture(page, f"{name}_{width}")
         assert excess <= 0, f"wider than a window of {width}"
-
-
-def both_schemes(page: Page) -> list[str]:
-    """The findings in light, and what dark adds: it differs in colours only."""
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    bad = findings(page)
-    page.emulate_media(color_scheme="dark")
-    return bad + findings(page, "color-contrast")
 
 
 def test_axe_finds_nothing_serious_at_the_entrance(stranger: Page):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.dashboard.axe_core import both_schemes, findings
 from tests.e2e.dashboard.conftest import PASSWORD, open_screen, picture, watched
 from tests.suite import Suite, start_suite
 
@@ -52,6 +53,8 @@ def first(fresh: Suite, browser: Browser) -> Iterator[Page]:
 def test_the_first_visit_makes_the_first_admin(first: Page):
     first.goto("/admin")
     expect(first.get_by_role("heading", name="Welcome")).to_be_visible()
+    assert both_schemes(first) == []
+    first.emulate_media(color_scheme="light", reduced_motion="no-preference")
     first.get_by_label("E-mail").fill(EMAIL)
     first.get_by_label("Name").fill("Admin User")
     first.get_by_label("Password", exact=True).fill("short")
@@ -62,6 +65,7 @@ def test_the_first_visit_makes_the_first_admin(first: Page):
     first.get_by_label("Password again").fill("short")
     first.get_by_role("button", name="Create the first admin").click()
     expect(first.get_by_role("alert")).to_contain_text("Password must be at least 8 characters")
+    assert findings(first) == []
     first.get_by_label("Password", exact=True).fill(PASSWORD)
     first.get_by_label("Password again").fill(PASSWORD)
     first.get_by_role("button", name="Create the first admin").click()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 from playwright.sync_api import Page, expect
 
+from tests.e2e.dashboard.axe_core import findings
 from tests.e2e.dashboard.conftest import open_screen, row, say_yes
 from tests.suite import Suite, wait_until
 
@@ -143,6 +145,8 @@ def test_the_audit_log_filters_by_its_address(page: Page, admin_client: httpx.Cl
     expect(page.get_by_role("dialog")).to_contain_text("127.0.0.1")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_label("Address").fill("203.0.113")
+    expect(page.get_by_role("alert")).to_contain_text("ip_address: Must be an address")
     page.get_by_label("Address").fill("203.0.113.77")
     expect(page.get_by_text("No events")).to_be_visible()
     page.get_by_role("link", name="Clear").click()
@@ -156,6 +160,47 @@ def test_the_audit_log_filters_by_its_address(page: Page, admin_client: httpx.Cl
     lines = (tmp_path / "audit.ndjson").read_text().splitlines()
     assert all("hash" in json.loads(line) for line in lines)
     assert len(lines) > 2
+
+
+def test_the_last_day_that_the_audit_log_is_asked_for_is_within(page: Page, admin_client: httpx.Client):
+    (event,) = admin_client.get("/api/v1/audit?event_action=login&limit=1").json()["items"]
+    day = datetime.fromisoformat(event["created"]).astimezone().date().isoformat()
+    open_screen(page, "audit", "Audit log", event_action="login", **{"from": day, "to": day})
+    expect(row(page, event["user_email"]).first).to_be_visible()
+
+
+def test_what_an_export_job_has_written_is_fetched_and_deleted(
+    page: Page, admin_client: httpx.Client, new_collection: Callable[..., dict[str, Any]], tmp_path: Path
+):
+    new_collection("crates", [{"name": "label", "type": "text"}])
+    admin_client.post("/api/v1/collections/crates/records", json={"data": {"label": "no. 5"}})
+    job = {"name": "crates_out", "type": "export", "collection": "crates", "format": "csv", "interval": "24h"}
+    assert admin_client.post("/api/v1/admin/cron", json=job).status_code == 201
+
+    page.clock.install()
+    open_screen(page, "cron/crates_out", "crates_out")
+    files = page.get_by_role("region", name="Export files").first
+    expect(files.get_by_text("No files")).to_be_visible()
+    page.get_by_role("button", name="Run now").click()
+    wait_until(lambda: admin_client.get("/api/v1/admin/exports?task=crates_out").json()["total"], "the job has run")
+    page.clock.fast_forward(5000)
+    name = re.compile(r"crates_out-\S+\.csv")
+    expect(files.get_by_role("cell", name=name).first).to_be_visible()
+    with page.expect_download() as saved:
+        files.get_by_role("button", name="Download").click()
+    assert name.fullmatch(saved.value.suggested_filename)
+    saved.value.save_as(tmp_path / "crates.csv")
+    assert "no. 5" in (tmp_path / "crates.csv").read_text()
+
+    # A file outlives its job: all of them are with the jobs.
+    admin_client.delete("/api/v1/admin/cron/crates_out")
+    page.get_by_role("link", name="Cron jobs").first.click()
+    expect(page.get_by_text("Total: 1 file")).to_be_visible()
+    assert findings(page) == []
+    row(page, "crates_out").get_by_role("button", name="Delete").click()
+    say_yes(page, "Delete")
+    expect(page.get_by_text("No files")).to_be_visible()
+    assert admin_client.get("/api/v1/admin/exports?task=crates_out").json()["total"] == 0
 
 
 def test_a_cron_job_is_run_rescheduled_and_switched_off(page: Page, admin_client: httpx.Client):

@@ -4,6 +4,8 @@ import { address, content, Problem, send } from "./http.js";
 import { currentToken, leave, ownToken, refresh, stopActing } from "./session.js";
 
 const API = "/api/v1";
+// Milliseconds between two looks at what goes on by itself.
+const EVERY = 5000;
 
 /** Calls the API and returns what it answers. Throws Problem. */
 export async function call(method, path, options = {}) {
@@ -55,6 +57,14 @@ export function useLoad(load, deps) {
     return () => current.current.abort();
   }, [reload]);
   return { ...state, reload };
+}
+
+/** Loads again every few seconds while the page is looked at. */
+export function usePolling(reload) {
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || reload(), EVERY);
+    return () => clearInterval(timer);
+  }, [reload]);
 }
 
 /**

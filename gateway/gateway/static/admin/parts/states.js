@@ -11,6 +11,7 @@ export function Failed({ error, retry }) {
   return html`<div class="state failed" role="alert">
     <strong>${error.status === 403 ? "You may not see this" : error.status === 404 ? "There is nothing here" : "This did not work"}</strong>
     <span>${error.message}</span>
+    ${error.fields?.map(({ field, message }) => html`<span key=${field}>${field}: ${message}</span>`)}
     ${error.requestId && html`<small>Request ${error.requestId}</small>`}
     ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
   </div>`;

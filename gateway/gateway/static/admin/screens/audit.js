@@ -15,7 +15,7 @@ const TYPES = choices("auth", "user", "admin", "collection", "record", "security
 
 export function Audit({ query }) {
   const { page = 1, failed, from, to, ...filters } = query;
-  const asked = { ...filters, from_date: instant(from), to_date: instant(to) };
+  const asked = { ...filters, from_date: instant(from), to_date: instant(to, "23:59:59.999") };
   const events = useLoad((signal) => load(asked, page, failed, signal), [JSON.stringify(query)]);
   return html`
     <${Head} title="Audit log" about="Who did what, when and from where">
@@ -55,8 +55,11 @@ async function load(asked, page, failed, signal) {
   return call("GET", "/audit", { query: { ...asked, limit: PER_PAGE, offset: (page - 1) * PER_PAGE }, signal });
 }
 
-/** The beginning of a local day, as the API takes it. */
-const instant = (day) => (day && !Number.isNaN(Date.parse(`${day}T00:00`)) ? new Date(`${day}T00:00`).toISOString() : undefined);
+/** A time of a local day, its beginning where none is said, as the API takes it. */
+function instant(day, time = "00:00") {
+  const moment = new Date(`${day}T${time}`);
+  return Number.isNaN(moment.getTime()) ? undefined : moment.toISOString();
+}
 
 /** Whether the hash chain holds. */
 function Verify() {

@@ -1,18 +1,19 @@
 // Jobs that run on a schedule.
-import { html, useEffect, useState } from "../html.js";
-import { call, useLoad } from "../parts/api.js";
+import { html, useState } from "../html.js";
+import { call, useLoad, usePolling } from "../parts/api.js";
 import { showDuration } from "../parts/format.js";
 import { Badge, Head, Time } from "../parts/marks.js";
 import { go, link } from "../parts/router.js";
-import { Loaded } from "../parts/states.js";
+import { Loaded, Together } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { tell } from "../parts/toast.js";
 import { AddJob } from "./cron_dialog.js";
+import { ExportFiles, useExportFiles } from "./export_files.js";
 
-const EVERY = 5000;
-
-export function Cron() {
+export function Cron({ query }) {
   const tasks = useLoad((signal) => call("GET", "/admin/cron", { signal }), []);
+  const page = Number(query.page ?? 1);
+  const files = useExportFiles(undefined, page);
   const [adding, setAdding] = useState(false);
   usePolling(tasks.reload);
   const columns = [
@@ -28,9 +29,12 @@ export function Cron() {
     <${Head} title="Cron jobs" about="What runs on a schedule, and what became of it">
       <button type="button" class="primary" onClick=${() => setAdding(true)}>Add job</button>
     </${Head}>
-    <${Loaded} load=${{ ...tasks, loading: false }}>
-      ${(list) => html`<${Table} caption="Cron jobs" columns=${columns} rows=${list.tasks} rowKey=${(task) => task.name} onRow=${(task) => go(link("cron", task.name))} />`}
-    </${Loaded}>
+    <${Together} loads=${[tasks, files]}>
+      <${Loaded} load=${{ ...tasks, loading: false }}>
+        ${(list) => html`<${Table} caption="Cron jobs" columns=${columns} rows=${list.tasks} rowKey=${(task) => task.name} onRow=${(task) => go(link("cron", task.name))} />`}
+      </${Loaded}>
+      <${ExportFiles} files=${files} page=${page} />
+    </${Together}>
     ${adding && html`<${AddJob} onClose=${() => setAdding(false)} />`}
   `;
 }
@@ -39,14 +43,6 @@ export function Cron() {
 export async function trigger(task, reload) {
   await tell(() => call("POST", `/admin/cron/${task.name}/trigger`), ({ message }) => message);
   reload();
-}
-
-/** Loads again every few seconds while the page is looked at. */
-export function usePolling(reload) {
-  useEffect(() => {
-    const timer = setInterval(() => document.hidden || reload(), EVERY);
-    return () => clearInterval(timer);
-  }, [reload]);
 }
 
 export function TaskState({ task }) {

@@ -1,6 +1,6 @@
 // One job: its schedule, and its runs.
 import { html } from "../html.js";
-import { call, useLoad } from "../parts/api.js";
+import { call, useLoad, usePolling } from "../parts/api.js";
 import { confirm } from "../parts/dialog.js";
 import { Field, FormProblem, Submit, useForm } from "../parts/form.js";
 import { showDuration, showTime } from "../parts/format.js";
@@ -9,7 +9,8 @@ import { go, link } from "../parts/router.js";
 import { Empty, Failed, Loaded, Together } from "../parts/states.js";
 import { Pager, Table } from "../parts/table.js";
 import { tell, toast } from "../parts/toast.js";
-import { RunStatus, TaskState, trigger, usePolling } from "./cron.js";
+import { RunStatus, TaskState, trigger } from "./cron.js";
+import { JobFiles } from "./export_files.js";
 
 const PER_PAGE = 20;
 
@@ -38,6 +39,7 @@ export function CronTask({ item: name, query }) {
               : html`<${Empty} title="It has not run yet" />`}
         </${Loaded}>
       </section>
+      ${task?.type === "export" && html`<${JobFiles} task=${name} />`}
     </${Together}>
   `;
 }

@@ -1,12 +1,11 @@
 // How everything is, at a glance.
 import { html } from "../html.js";
-import { call, useLoad } from "../parts/api.js";
+import { call, useLoad, usePolling } from "../parts/api.js";
 import { Bars, Lines } from "../parts/chart.js";
 import { showBytes, showNumber } from "../parts/format.js";
 import { Head } from "../parts/marks.js";
 import { link } from "../parts/router.js";
 import { Empty, Loaded, Together } from "../parts/states.js";
-import { usePolling } from "./cron.js";
 
 // By its name in the address: minutes that one point stands for, how many points, what it is called.
 const RANGES = { hour: [1, 60, "Last hour"], day: [24, 60, "Last day"], week: [168, 60, "Last week"] };
