@@ -113,7 +113,7 @@ class LockState:
 class Attempt:
     """A guess under way. Say `failed` or `succeeded`; a guess that says neither gives its place back."""
 
-    def __init__(self, lockouts: Lockouts, key: str | None, settings: AuthSettings) -> None:
+    def __init__(self, lockouts: Lockouts, key: str, settings: AuthSettings) -> None:
         self._lockouts = lockouts
         self._key = key
         self._settings = settings
@@ -123,16 +123,15 @@ class Attempt:
     async def failed(self) -> int | None:
         """Counts the failure. Seconds of the lock where this one brought it, else None."""
         self.over = True
-        if self._key is None:
+        if not self._settings.account_lockout_enabled:
             return None
         return await self._lockouts.count_failure(self._key, self.id, self._settings)
 
     async def succeeded(self) -> None:
-        """Forgets all failures and any lock."""
+        """Forgets all failures and any lock, those too of before locking was switched off."""
         self.over = True
-        if self._key is not None:
-            with redis_errors():
-                await self._lockouts.redis.hdel(self._key, self.id, "failed", "locked_until")
+        with redis_errors():
+            await self._lockouts.redis.hdel(self._key, self.id, "failed", "locked_until")
 
 
 class Lockouts:
@@ -154,11 +153,10 @@ class Lockouts:
 
         Raises Denied (ACCOUNT_LOCKED, with retry_after) where it is locked, Unavailable where no place gets free.
         """
-        settings = self._settings.current
+        settings, key = self._settings.current, _key(realm, email_key)
         if not settings.account_lockout_enabled:
-            yield Attempt(self, None, settings)
+            yield Attempt(self, key, settings)
             return
-        key = _key(realm, email_key)
         async with self._gate(key, settings.account_lockout_attempts):
             attempt = Attempt(self, key, settings)
             await self._take_place(key, attempt.id, settings)

@@ -69,9 +69,9 @@ def check(password: str, email: str, settings: AuthSettings, field: str = "passw
 
 
 def reused() -> Invalid:
-    """The answer to a password that the history holds."""
+    """The answer to a new password that the history holds."""
     sentence = "Cannot reuse a recent password."
-    return Invalid([FieldError("password", sentence)], detail=sentence, reason="PASSWORD_REUSED")
+    return Invalid([FieldError("new_password", sentence)], detail=sentence, reason="PASSWORD_REUSED")
 
 
 def _is_special(character: str) -> bool:

@@ -110,6 +110,7 @@ async def test_the_history_knows_the_last_passwords_and_no_more(tmp_path: Path, 
             await root.change_password(PASSWORD, PASSWORD)
         assert refused.value.detail == "Cannot reuse a recent password."
         assert refused.value.reason == "PASSWORD_REUSED"
+        assert [one.field for one in refused.value.fields] == ["new_password"]
         await root.change_password(PASSWORD, NEW)
         with pytest.raises(Invalid):
             await root.change_password(NEW, PASSWORD)

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from fastcms.auth.v1 import auth_pb2, identities_pb2
+from fastcms.auth.v1 import auth_pb2, identities_pb2, settings_pb2
 from fastcms_common.errors import Denied, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer, auth_server
@@ -98,6 +98,21 @@ async def test_nothing_locks_where_locking_is_off(tmp_path: Path, redis_url: str
         await server.register()
         await fail(server, 4)
         assert (await server.login()).access_token
+
+
+async def test_a_success_while_locking_is_off_opens_a_lock_of_before(server: AuthServer):
+    root = (await server.register()).access_token
+    await fail(server, 3)
+
+    async def switch(on: bool) -> None:
+        request = settings_pb2.UpdateAuthSettingsRequest(account_lockout_enabled=on)
+        request.update_mask.paths.append("account_lockout_enabled")
+        await server.call(server.live_settings.UpdateAuthSettings, request, root)
+
+    await switch(False)
+    assert (await server.login()).access_token
+    await switch(True)
+    assert (await server.login()).access_token
 
 
 async def test_admins_see_the_lock_and_open_it(server: AuthServer):
