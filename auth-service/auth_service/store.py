@@ -9,6 +9,7 @@ import msgspec
 
 from auth_service.migrations import MIGRATIONS
 from auth_service.models import Identity, MailToken, PendingMail, SigningKey, to_document
+from auth_service.oauth_store import LINKS
 from fastcms_common import times
 from fastcms_common.context import BUILT_IN_REALM
 from fastcms_common.storage import (
@@ -74,7 +75,7 @@ class AuthStore:
 
     async def prepare(self) -> None:
         """Makes the tables and indexes that are missing, and the data what this release works on. DataTooNew."""
-        for table in (IDENTITIES, SIGNING_KEYS, MAILS, FENCES, GUARDS, SETTINGS):
+        for table in (IDENTITIES, LINKS, SIGNING_KEYS, MAILS, FENCES, GUARDS, SETTINGS):
             await self.storage.ensure(table)
         await migrate(self.storage, MIGRATIONS)
 
@@ -319,9 +320,10 @@ class AuthStore:
         async for document in self.storage.scan(IDENTITIES.name, where):
             yield msgspec.convert(document, Identity)
 
-    async def delete_identity(self, identity_id: str, where: Query = ALL) -> Identity | None:
-        """Removes it if it matches `where`; what it was."""
-        return _identity(await self.storage.delete(IDENTITIES.name, identity_id, where))
+    async def delete_identity(self, identity_id: str) -> None:
+        """Removes it, and before it what links it to providers: that tells whose it was."""
+        await self.storage.delete_many(LINKS.name, eq("identity_id", identity_id))
+        await self.storage.delete(IDENTITIES.name, identity_id)
 
     # -- signing keys ---------------------------------------------------------------------------------------------
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from auth_service.oauth_store import OAuthStore
 from fastcms.auth.v1 import identities_pb2, oauth_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, Unauthenticated
+from fastcms_common.storage import open_store
 from tests.contract.auth.desk import Desk
 from tests.contract.auth.server import PASSWORD
 
@@ -110,3 +112,20 @@ async def test_nobody_links_in_somebody_elses_name(desk: Desk):
         await desk.link(started.access_token, {"code": "x", "state": "y"}, password=PASSWORD)
     with pytest.raises(Unauthenticated):
         await server.call(server.oauth.ListOAuthLinks, oauth_pb2.ListOAuthLinksRequest(collection="customers"))
+
+
+async def test_nothing_tells_of_a_provider_once_the_account_is_deleted(desk: Desk):
+    eva = orjson.loads((await desk.sign_in()).user)["id"]
+    server = desk.shop.server
+    storage = await open_store(server.settings.storage_url, "auth")
+    store = OAuthStore(storage)
+    try:
+        await store.prepare()
+        assert await store.links_of(eva)
+        await server.call(server.identities.DeleteIdentity, identities_pb2.DeleteIdentityRequest(id=eva), desk.admin)
+        assert not await store.links_of(eva)
+    finally:
+        await storage.close()
+    again = orjson.loads((await desk.sign_in()).user)
+    assert again["id"] != eva
+    assert again["email"] == "eva@example.com"
