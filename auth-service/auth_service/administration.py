@@ -134,7 +134,8 @@ class Administration:
         """Keeps an account from signing in, and ends its sessions."""
         identity = await self._leaving(identity_id)
         if not identity.disabled:
-            await self._write(identity, {"disabled": True}, new_epoch=True)
+            # Nor does a link that was asked for before take it over when it is enabled again.
+            await self._write(identity, {"disabled": True, "mail_tokens": {}}, new_epoch=True)
         await self._end_everything(identity)
         await self._note("user_disabled", identity, f"Disabled {identity.email}")
         return await self._identities.get(identity_id)

@@ -10,6 +10,7 @@ from auth_service import addresses, password_policy, resealing
 from auth_service.accounts import Accounts
 from auth_service.auth_settings import LiveSettings, first_values
 from auth_service.config import Settings, read_master_keys
+from auth_service.grant_store import GrantStore
 from auth_service.keys import SigningKeys
 from auth_service.lockouts import Lockouts
 from auth_service.master_key import MasterKey
@@ -33,7 +34,7 @@ class Maintenance:
 
     def __init__(self, settings: Settings, storage: Store, master_key: MasterKey) -> None:
         self._redis = connect(settings.redis_url)
-        self._store, self._oauth_store = AuthStore(storage), OAuthStore(storage)
+        self._store, self._oauth_store, self._grants = AuthStore(storage), OAuthStore(storage), GrantStore(storage)
         self._live, self._audit = LiveSettings(first_values(settings)), AuditLog(self._redis)
         self._settings = SettingsChanges(self._redis, self._store, self._live, self._audit)
         self._passwords = Passwords(threads=1)
@@ -46,6 +47,7 @@ class Maintenance:
         """The tables, and the password policy that is in force."""
         await self._store.prepare()
         await self._oauth_store.prepare()
+        await self._grants.prepare()
         await self._settings.read()
 
     async def close(self) -> None:
@@ -58,7 +60,8 @@ class Maintenance:
         """Makes a superadmin of `email`, `password`, `name`; the very first admin where there is none yet.
 
         Where somebody has the address: Conflict, unless `recover` is set, and then that account gets the password,
-        is enabled, becomes a superadmin, and loses its second factor, its lock and all its sessions.
+        is enabled, becomes a superadmin, and loses its second factor, its lock, all its sessions, and whatever a thief
+        may have begun in its name: links sent by mail, and acting as others.
         """
         accounts = Accounts(self._store, self._passwords, self._live, self._audit, None)
         email, password = addresses.parse(asked["email"]), asked["password"]
@@ -82,6 +85,7 @@ class Maintenance:
             "superadmin": True,
             "disabled": False,
             "second_factor": None,
+            "mail_tokens": {},
         }
         # Written before it is done, so that it cannot be done unseen.
         await self._audit.record(
@@ -101,6 +105,9 @@ class Maintenance:
         await self._store.join_superadmins(after.id)
         await self._lockouts.clear(after.realm, after.email_key)
         await self._sessions.end_all(after.id)
+        for grant in await self._grants.active_grants(after.id):
+            # What is left to write down of it the job does.
+            await self._sessions.end(grant.id, grant.target_id)
         return after
 
     async def unlock(self, asked: Mapping[str, Any]) -> Answer:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from fastcms.auth.v1 import identities_pb2
+from fastcms.auth.v1 import credentials_pb2, identities_pb2
 from fastcms.auth.v1.identities_pb2 import Identity
 from fastcms_common.errors import Conflict, Denied, DomainError, Invalid, NotFound, Unauthenticated, Unavailable
 from fastcms_common.events import EventStream
 from fastcms_common.redis_keys import COLLECTION_EVENTS
+from tests.contract.auth.mailbox import Mailbox, token_of
 from tests.contract.auth.profiles import Collections
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer
 from tests.contract.auth.shop import Shop
@@ -223,6 +225,19 @@ async def test_a_disabled_account_is_shut_out_and_comes_back(office: Office):
     assert refused.value.reason == "INVALID_CREDENTIALS"
     assert not (await office.call("EnableIdentity", id=office.ids["uli"])).disabled
     assert (await office.server.login("uli@example.com")).access_token
+
+
+async def test_a_link_from_before_an_account_was_disabled_stays_void(office: Office, tmp_path: Path):
+    server = office.server
+    asked = credentials_pb2.RequestPasswordResetRequest(email="uli@example.com")
+    await server.call(server.credentials.RequestPasswordReset, asked)
+    mail = await Mailbox(tmp_path / "outbox").next("uli@example.com", "password_reset")
+    await office.call("DisableIdentity", id=office.ids["uli"])
+    await office.call("EnableIdentity", id=office.ids["uli"])
+    confirm = credentials_pb2.ConfirmPasswordResetRequest(token=token_of(mail), new_password="another good password 2")
+    with pytest.raises(Invalid) as refused:
+        await server.call(server.credentials.ConfirmPasswordReset, confirm)
+    assert refused.value.reason == "TOKEN_INVALID"
 
 
 async def test_a_deleted_account_leaves_nothing_behind(office: Office):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
+from tests.contract.auth.mailbox import Mailbox, token_of
 from tests.e2e.cli.command import fastcms
 from tests.suite import Suite, wait_until
 
@@ -63,6 +64,28 @@ def test_a_superadmin_whose_password_is_lost_is_recovered_and_their_sessions_end
     )
     told = wait_until(lambda: events(admin_client, "account_recovered"), "the audit log tells of it")
     assert told[0]["severity"] == "critical"
+
+
+def test_what_a_thief_has_begun_ends_when_the_account_is_recovered(suite: Suite, admin_client: httpx.Client) -> None:
+    email = "stolen@example.com"
+    fastcms(suite.data_dir, "create-admin", email, "--password-file", "-", typed=PASSWORD)
+    user = {"email": "target@example.com", "password": PASSWORD, "role": "user"}
+    target = admin_client.post("/api/v1/auth/register", json=user).json()["user"]["id"]
+    headers = {"Authorization": f"Bearer {sign_in(suite, email, PASSWORD).json()['access_token']}"}
+    with httpx.Client(base_url=suite.base_url, headers=headers, trust_env=False) as thief:
+        asked = {"new_email": "thief@example.com", "password": PASSWORD}
+        thief.post("/api/v1/auth/me/request-email-change", json=asked)
+        mailbox = Mailbox(suite.data_dir / "outbox")
+        (mail,) = wait_until(lambda: mailbox.to("thief@example.com", "email_change"), "the link is mailed")
+        acting = thief.post(f"/api/v1/admin/users/{target}/impersonate").json()["access_token"]
+        thief.headers["Authorization"] = f"Bearer {acting}"
+        assert thief.get("/api/v1/auth/me").json()["id"] == target
+
+        fastcms(suite.data_dir, "create-admin", email, "--recover", "--password-file", "-", typed="another four words")
+
+        confirmed = thief.post("/api/v1/auth/me/confirm-email-change", json={"token": token_of(mail)})
+        assert confirmed.json()["code"] == "TOKEN_INVALID"
+        wait_until(lambda: thief.get("/api/v1/auth/me").status_code == 401, "nobody acts as somebody else")
 
 
 def test_a_password_that_breaks_the_policy_is_refused_in_one_line(suite: Suite) -> None:
