@@ -338,8 +338,12 @@ def test_records_go_out_and_come_in_as_files(
         page.get_by_role("button", name="Export CSV").click()
     saved.value.save_as(tmp_path / "cities.csv")
     assert len((tmp_path / "cities.csv").read_text().splitlines()) == 5
+    (tmp_path / "other.csv").write_text("name\nQuito\n")
     (tmp_path / "more.csv").write_text("title\nQuito\n")
     page.get_by_role("button", name="Import").click()
+    dialog.get_by_label("File").set_input_files(tmp_path / "other.csv")
+    dialog.get_by_role("button", name="Import").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("name")
     dialog.get_by_label("File").set_input_files(tmp_path / "more.csv")
     dialog.get_by_role("button", name="Import").click()
     expect(dialog.get_by_role("status")).to_contain_text("1 added, 0 refused")

@@ -136,6 +136,24 @@ def test_a_locked_account_counts_down_until_an_admin_lifts_the_lock(
     expect(stranger.get_by_role("heading", name="Overview")).to_be_visible()
 
 
+def test_whose_session_is_ended_elsewhere_is_told_and_comes_back_to_where_they_were(
+    stranger: Page, admin_client: httpx.Client, new_user: Callable[..., dict[str, Any]]
+):
+    person = new_user(role="admin")
+    stranger.goto("/admin/ip-rules")
+    sign_in(stranger, person["email"], PASSWORD)
+    expect(stranger.get_by_role("heading", name="IP rules")).to_be_visible()
+    admin_client.post(f"/api/v1/admin/users/{person['id']}/revoke-sessions")
+    stranger.get_by_role("link", name="Cron jobs").click()
+    expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(stranger.get_by_role("status")).to_have_text("Your session has ended. Sign in to go on where you were.")
+    sign_in(stranger, person["email"], PASSWORD)
+    expect(stranger.get_by_role("heading", name="Cron jobs")).to_be_visible()
+    stranger.get_by_role("button", name="Sign out").click()
+    expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(stranger.get_by_role("status")).to_have_count(0)
+
+
 def test_a_user_who_is_no_admin_is_told_so(stranger: Page, new_user: Callable[..., dict[str, Any]]):
     person = new_user()
     stranger.goto("/admin/users")

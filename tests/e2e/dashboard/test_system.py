@@ -197,6 +197,9 @@ def test_what_an_export_job_has_written_is_fetched_and_deleted(
     page.get_by_role("link", name="Cron jobs").first.click()
     expect(page.get_by_text("Total: 1 file")).to_be_visible()
     assert findings(page) == []
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    page.set_viewport_size({"width": 1280, "height": 900})
     row(page, "crates_out").get_by_role("button", name="Delete").click()
     say_yes(page, "Delete")
     expect(page.get_by_text("No files")).to_be_visible()

@@ -34,7 +34,7 @@ async function renew(used) {
   try {
     await refresh();
   } catch (problem) {
-    if (problem.status === 401) leave();
+    if (problem.status === 401) leave({ ended: true });
     throw problem;
   }
 }

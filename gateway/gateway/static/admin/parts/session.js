@@ -8,8 +8,11 @@ import { createStore } from "./store.js";
 // A note, never a token: tells after a reload that an impersonation was left open.
 const ACTING_NOTE = "fastcms:acting";
 
-/** {phase: "starting" | "out" | "in", user, acting: {id, email, role, collection, until, reason, collections} | null} */
-export const session = createStore({ phase: "starting", user: null, acting: null });
+/**
+ * {phase: "starting" | "out" | "in", user, acting: {id, email, role, collection, until, reason, collections} | null, ended}
+ * `ended`: nobody here has signed out, the session is over all the same.
+ */
+export const session = createStore({ phase: "starting", user: null, acting: null, ended: false });
 
 let own = null;
 let acted = null;
@@ -29,7 +32,7 @@ export async function resume() {
   try {
     await refresh();
   } catch {
-    session.set({ phase: "out", user: null, acting: null });
+    session.set({ phase: "out", user: null, acting: null, ended: false });
     return;
   }
   if (sessionStorage.getItem(ACTING_NOTE)) {
@@ -59,11 +62,11 @@ export async function signOut() {
   leave();
 }
 
-/** Forgets everything: the session is over. */
-export function leave() {
+/** Forgets everything: the session is over, and `ended` where that was not asked for here. */
+export function leave({ ended = false } = {}) {
   own = acted = null;
   sessionStorage.removeItem(ACTING_NOTE);
-  session.set({ phase: "out", user: null, acting: null });
+  session.set({ phase: "out", user: null, acting: null, ended });
 }
 
 /** A new access token of one's own. Several callers share one request. */
@@ -109,5 +112,5 @@ export function setUser(user) {
 
 function enter(answer, acting = null) {
   own = answer.access_token;
-  session.set({ phase: "in", user: answer.user, acting });
+  session.set({ phase: "in", user: answer.user, acting, ended: false });
 }

@@ -19,7 +19,7 @@ export async function tell(work, done) {
     toast(typeof done === "function" ? done(result) : done);
     return true;
   } catch (problem) {
-    toast(problem.message, "bad");
+    toast([problem.message, ...(problem.fields ?? []).map(({ field, message }) => `${field}: ${message}`)].join(" "), "bad");
     return false;
   }
 }

@@ -3,8 +3,9 @@ import { html, useEffect, useState } from "../html.js";
 import { Field, FormProblem, Submit, useForm } from "../parts/form.js";
 import { showCountdown, useNow } from "../parts/format.js";
 import { content, send } from "../parts/http.js";
-import { setUp, signIn } from "../parts/session.js";
+import { session, setUp, signIn } from "../parts/session.js";
 import { Failed, Loading } from "../parts/states.js";
+import { useStore } from "../parts/store.js";
 
 export function Entrance() {
   const [setup, setSetup] = useState(null);
@@ -28,6 +29,7 @@ export function Entrance() {
 function SignIn({ onForgotten }) {
   const [needsCode, setNeedsCode] = useState(false);
   const [lockedUntil, setLockedUntil] = useState(0);
+  const { ended } = useStore(session);
   const form = useForm({ email: "", password: "", code: "" }, async ({ email, password, code }) => {
     setLockedUntil(0);
     try {
@@ -46,6 +48,7 @@ function SignIn({ onForgotten }) {
   if (lockedUntil) return html`<${Locked} until=${lockedUntil} again=${() => setLockedUntil(0)} />`;
   return html`<form onSubmit=${form.onSubmit}>
     <h1>Sign in</h1>
+    ${ended && html`<p role="status">Your session has ended. Sign in to go on where you were.</p>`}
     <${FormProblem} problem=${form.problem} known=${["email", "password"]} />
     <${Field} label="E-mail" type="email" autocomplete="username" required value=${values.email} onChange=${set("email")} error=${errors.email} />
     <${Field} label="Password" type="password" autocomplete="current-password" required value=${values.password} onChange=${set("password")} error=${errors.password} />

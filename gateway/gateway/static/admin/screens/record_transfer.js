@@ -2,6 +2,7 @@
 import { html, useState } from "../html.js";
 import { download, upload } from "../parts/api.js";
 import { Dialog } from "../parts/dialog.js";
+import { FormProblem } from "../parts/form.js";
 import { showBytes, showNumber } from "../parts/format.js";
 import { tell } from "../parts/toast.js";
 
@@ -46,7 +47,7 @@ export function ImportDialog({ collection, onClose, onDone }) {
         <small>NDJSON, one record to a line, or CSV with a header. Records are added; none is changed or deleted.</small>
       </label>
       ${progress && html`<${ImportProgress} ...${progress} />`}
-      ${problem && html`<div class="problem" role="alert">${problem.message}</div>`}
+      <${FormProblem} problem=${problem} />
       <div role="status">${result && html`<${ImportResult} result=${result} />`}</div>
       <footer>
         <button type="button" onClick=${onClose}>${result ? "Close" : "Cancel"}</button>
