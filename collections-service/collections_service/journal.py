@@ -8,12 +8,15 @@ died: whoever finds it undoes or finishes the work. All of it may be repeated wi
 - `delete`: records as they were. Undone by inserting those that are missing.
 - `release`: ids of records about to be deleted to which relations point, or that are members. Finished, where the
   records are gone, by doing what `on_delete` asks for and telling auth-service.
+- `tables`: a collection whose tables or indexes are about to change. Finished by making them what the collection is
+  stored as.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -70,6 +73,13 @@ class Journal:
             return None
         return await self._note("release", collection, [{"ids": list(ids)}])
 
+    @asynccontextmanager
+    async def reshaping(self, collection: Collection) -> AsyncIterator[None]:
+        """A note that tables of the collection are about to change. It stays where that comes to no good end."""
+        note = await self._note("tables", collection, [{}])
+        yield
+        await self.done(note)
+
     async def _note(self, kind: str, collection: Collection, pages: Sequence[Mapping[str, Any]]) -> str:
         note, at = new_id(), times.now_text()
         head = {"note": note, "kind": kind, "collection": collection.id, "at": at}
@@ -114,7 +124,9 @@ class Journal:
         snapshot = await self._catalog.fresh()
         for page in pages:
             collection = snapshot.with_id(page["collection"])
-            if collection is not None:
+            if page["kind"] == "tables":
+                await self._store.fit_tables(page["collection"], collection)
+            elif collection is not None:
                 await self._store.ensure_table(collection)
                 log.warning("finishing what was left behind", kind=page["kind"], collection=collection.name)
                 await self._settle(collection, page)

@@ -116,7 +116,7 @@ class Collection:
 
     @cached_property
     def table_name(self) -> str:
-        name = "r_" + self.id.replace("-", "")
+        name = _table_name(self.id)
         return f"{name}_{self.generation}" if self.generation else name
 
     @cached_property
@@ -172,6 +172,16 @@ class Collection:
 
     def with_changes(self, **changes: Any) -> Collection:
         return replace(self, **changes)
+
+
+def _table_name(id: str) -> str:
+    return "r_" + id.replace("-", "")
+
+
+def generation_of(table: str, id: str) -> int | None:
+    """Of which generation of the collection with this id the table is; None where it is another collection's."""
+    own, _, generation = table[2:].partition("_")
+    return int(generation or 0) if table[:2] + own == _table_name(id) else None
 
 
 _FIELD_DEFAULTS = {item.name: item.default for item in fields(FieldDefinition)}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from collections_service.catalog import Catalog, Snapshot
 from collections_service.drafts import CollectionDraft, apply, check_rules
 from collections_service.events import CollectionEvents
+from collections_service.journal import Journal
 from collections_service.models import RULES, Collection
 from collections_service.relations import Relations
 from collections_service.schema_changes import check_records, clear_removed, fill_defaults
@@ -29,8 +30,15 @@ class Schemas:
     """What may be done to collections. Every change is announced to all processes before its maker gets an answer."""
 
     def __init__(
-        self, store: CollectionStore, catalog: Catalog, relations: Relations, events: CollectionEvents, audit: AuditLog
+        self,
+        store: CollectionStore,
+        catalog: Catalog,
+        relations: Relations,
+        events: CollectionEvents,
+        journal: Journal,
+        audit: AuditLog,
     ) -> None:
+        self._journal = journal
         self._store = store
         self._catalog = catalog
         self._relations = relations
@@ -55,12 +63,13 @@ class Schemas:
             collection = apply(draft, empty, snapshot, moment)
             if snapshot.named(collection.name) is not None:
                 raise _taken(collection.name)
-            await self._store.ensure_table(collection)
-            try:
-                await self._store.insert_collection(collection)
-            except Duplicate:
-                await self._store.drop_table(collection)
-                raise _taken(collection.name) from None
+            async with self._journal.reshaping(collection):
+                await self._store.ensure_table(collection)
+                try:
+                    await self._store.insert_collection(collection)
+                except Duplicate:
+                    await self._store.drop_table(collection)
+                    raise _taken(collection.name) from None
             await self._catalog.announce(collection.id)
         await self._record("created", collection, {"type": type, "fields": [field.name for field in collection.fields]})
         return collection
@@ -81,10 +90,11 @@ class Schemas:
             if large:
                 after = _unpromised(before, after)
             await check_records(self._store, before, after)
-            await fill_defaults(self._store, before, after)
-            await self._store_change(before, after)
-            await self._catalog.announce(after.id)
-        await self._store.prune_table(after)
+            async with self._journal.reshaping(after):
+                await fill_defaults(self._store, before, after)
+                await self._store_change(before, after)
+                await self._catalog.announce(after.id)
+                await self._store.fit_table(after)
         if not large:
             await clear_removed(self._store, before, after)
         await self._record("changed", after, _differences(before, after))
@@ -100,22 +110,16 @@ class Schemas:
     async def _store_change(self, before: Collection, after: Collection) -> None:
         try:
             await self._store.ensure_table(after)
-            stored = await self._store.replace_collection(after)
-        except Duplicate as error:
-            await self._undo_table(before)
-            if error.index == "name":
+            if not await self._store.replace_collection(after):
+                raise Conflict("The collection was changed by someone else at the same moment; try again.")
+        except BaseException as error:
+            # Back to what is stored, which may be what someone else has made of it.
+            stored = (await self._catalog.fresh()).with_id(before.id)
+            if stored is not None:
+                await self._store.fit_table(stored)
+            if isinstance(error, Duplicate) and error.index == "name":
                 raise _taken(after.name) from None
             raise
-        except BaseException:
-            await self._undo_table(before)
-            raise
-        if not stored:
-            await self._undo_table(before)
-            raise Conflict("The collection was changed by someone else at the same moment; try again.")
-
-    async def _undo_table(self, before: Collection) -> None:
-        self._store.forget_table(before)
-        await self._store.ensure_table(before)
 
     @staticmethod
     def _check_other_rules(snapshot: Snapshot, after: Collection) -> None:
@@ -157,11 +161,12 @@ class Schemas:
                 raise Conflict(
                     f"Rules speak of '{collection.name}': {', '.join(needing)}.", reason="RULES_DEPEND_ON_IT"
                 )
-            if not await self._store.delete_collection(collection):
-                raise Conflict("The collection was changed by someone else at the same moment; try again.")
-            await self._catalog.announce(collection.id)
-        await self._events.collection_deleted(collection)
-        await self._store.drop_table(collection)
+            async with self._journal.reshaping(collection):
+                if not await self._store.delete_collection(collection):
+                    raise Conflict("The collection was changed by someone else at the same moment; try again.")
+                await self._catalog.announce(collection.id)
+                await self._events.collection_deleted(collection)
+                await self._store.drop_table(collection)
         await self._record("deleted", collection, {"type": collection.type}, severity="warning")
 
     async def truncate(
@@ -195,15 +200,16 @@ class Schemas:
         Until it has heard of it, another process goes on writing into the old table. The old one is dropped, and the
         call answered, when nobody can be in that state any more: whatever was written there came before the answer.
         """
-        async with self._turn:
-            after = before.with_changes(version=before.version + 1, generation=before.generation + 1)
-            await self._store.ensure_table(after)
-            if not await self._store.replace_collection(after):
-                await self._store.drop_table(after)
-                raise Conflict("The collection was changed by someone else at the same moment; try again.")
-            await self._catalog.announce(after.id)
-        await asyncio.sleep(SILENCE + 0.1)
-        return await self._store.drop_generation(before)
+        async with self._journal.reshaping(before):
+            async with self._turn:
+                after = before.with_changes(version=before.version + 1, generation=before.generation + 1)
+                await self._store.ensure_table(after)
+                if not await self._store.replace_collection(after):
+                    # The table may be the one that somebody else has just put there: it stays.
+                    raise Conflict("The collection was changed by someone else at the same moment; try again.")
+                await self._catalog.announce(after.id)
+            await asyncio.sleep(SILENCE + 0.1)
+            return await self._store.drop_generation(before)
 
     async def _record(
         self, action: str, collection: Collection, details: Mapping[str, Any], severity: str = "info"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from collections_service.migrations import MIGRATIONS
-from collections_service.models import ID, REVISION, Collection, from_document, to_document
+from collections_service.models import ID, REVISION, Collection, from_document, generation_of, to_document
 from fastcms_common.errors import Invalid, TimedOut
 from fastcms_common.storage import (
     ALL,
@@ -95,10 +95,22 @@ class CollectionStore:
             await self._store.ensure(collection.table)
             self._known[collection.id] = collection.version
 
-    async def prune_table(self, collection: Collection) -> None:
-        """Drops the indexes that this version has no use for."""
+    async def fit_table(self, collection: Collection) -> None:
+        """Makes the table and indexes of this version, and drops the indexes that it has no use for."""
+        await self._store.ensure(collection.table)
         await self._store.prune(collection.table)
         self._known[collection.id] = collection.version
+
+    async def fit_tables(self, id: str, collection: Collection | None) -> None:
+        """Leaves of the tables of a collection what it is stored as: of one that there is not, nothing."""
+        if collection is not None:
+            await self.fit_table(collection)
+        # A table of a higher generation is one that is about to be put in the place of this one.
+        generation = None if collection is None else collection.generation
+        for name in await self._store.tables():
+            found = generation_of(name, id)
+            if found is not None and (generation is None or found < generation):
+                await self._store.drop(name)
 
     async def drop_table(self, collection: Collection) -> None:
         await self._store.drop(collection.table_name)
@@ -109,10 +121,6 @@ class CollectionStore:
         count = await self._store.count(before.table_name)
         await self._store.drop(before.table_name)
         return count
-
-    def forget_table(self, collection: Collection) -> None:
-        """Makes the next `ensure_table` look again."""
-        self._known.pop(collection.id, None)
 
     # -- records --------------------------------------------------------------------------------------------------
 

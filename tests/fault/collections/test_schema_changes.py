@@ -1,0 +1,235 @@
+"""A process that dies in the middle of a schema change: whatever was written by then, the rest is done or undone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from collections_service import schemas as schemas_module
+from collections_service.catalog import Catalog
+from collections_service.definitions import FieldDraft
+from collections_service.drafts import CollectionDraft
+from collections_service.events import CollectionEvents
+from collections_service.journal import Journal
+from collections_service.models import Collection, IndexDefinition
+from collections_service.relations import Relations
+from collections_service.schemas import Schemas
+from collections_service.store import CollectionStore
+from fastcms_common.audit import AuditLog
+from fastcms_common.errors import Conflict
+from fastcms_common.ids import new_id
+from fastcms_common.redis_connection import connect
+from fastcms_common.storage import Store, open_store
+from tests.mongo_server import UNIQUE_NAMES
+from tests.storages import Storage
+
+STAMP = "2026-01-01T00:00:00.000000Z"
+WRITES = (
+    "ensure",
+    "prune",
+    "insert",
+    "insert_many",
+    "replace",
+    "update",
+    "update_many",
+    "delete",
+    "delete_many",
+    "drop",
+)
+# More than any change writes.
+MOST_WRITES = 20
+
+
+class Dead(BaseException):
+    """Nothing that the process does reaches the database any more."""
+
+
+class Dying:
+    """A store whose process dies before the write of this number: neither that nor anything after it is done."""
+
+    def __init__(self, store: Store, writes: int) -> None:
+        self._store = store
+        self.left = writes
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WRITES:
+            self.left -= 1
+        if self.left < 0:
+            raise Dead
+        return getattr(self._store, name)
+
+
+@dataclass
+class Place:
+    """A store, and processes at work on it."""
+
+    store: Store
+    redis: Any
+
+    def process(self, writes: int | None = None) -> tuple[Schemas, Journal, CollectionStore]:
+        """One that dies before the write of this number, or not at all."""
+        own = self.store if writes is None else cast(Store, Dying(self.store, writes))
+        store = CollectionStore(own)
+        catalog, events = Catalog(store, self.redis), CollectionEvents(self.redis)
+        relations = Relations(store, events)
+        journal = Journal(store, catalog, relations, events)
+        return Schemas(store, catalog, relations, events, journal, AuditLog(self.redis)), journal, store
+
+    async def tables(self, collection: Collection) -> list[str]:
+        return [name for name in await self.store.tables() if name.startswith("r_" + collection.id.replace("-", ""))]
+
+
+@pytest.fixture
+async def place(storage: Storage, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    # Every table is a large one, and exchanged at once.
+    monkeypatch.setattr(schemas_module, "SILENCE", -0.1)
+    redis = connect(redis_url)
+    store = await open_store(storage.url, "collections")
+    await CollectionStore(store).prepare()
+    yield Place(store, redis)
+    await store.close()
+    await redis.aclose()
+
+
+def draft(name: str, *fields: FieldDraft, indexes: tuple[IndexDefinition, ...] = ()) -> CollectionDraft:
+    return CollectionDraft(name, fields, indexes=indexes)
+
+
+BEFORE = (FieldDraft("code", "text"), FieldDraft("n", "number"), FieldDraft("gone", "text"))
+AFTER = (
+    FieldDraft("code", "text", unique=True),
+    FieldDraft("n", "number"),
+    FieldDraft("more", "text", required=True, default=b'"d"'),
+)
+INDEXES = (IndexDefinition("by_n", ("n",)),)
+
+
+async def made(place: Place) -> Collection:
+    """A collection with three records."""
+    schemas, _, store = place.process()
+    collection = await schemas.create("base", draft("c" + new_id().replace("-", ""), *BEFORE))
+    code = collection.by_name["code"].id
+    for number in range(3):
+        doc = {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r", code: str(number)}
+        await store.insert(collection, doc)
+    return collection
+
+
+async def dies(work: Callable[[], Any]) -> bool:
+    """Whether the process died of it."""
+    try:
+        await work()
+    except Dead:
+        return True
+    return False
+
+
+async def tidied(place: Place, collection: Collection) -> Collection | None:
+    """What the collection is, once others have found what was left of the dead; its table has what it says, no more."""
+    schemas, journal, _ = place.process()
+    await journal.tidy(timedelta(seconds=-1))
+    assert await journal.tidy(timedelta(seconds=-1)) == 0
+    stored = (await schemas.snapshot()).with_id(collection.id)
+    names = await place.tables(collection)
+    if stored is None:
+        assert names == []
+        return None
+    # One that was to be the next may be there: there is nothing in it, and it is the next one's.
+    assert stored.table_name in names
+    assert [await place.store.count(name) for name in names if name != stored.table_name] in ([], [0])
+    assert await place.store.prune(stored.table) == []
+    return stored
+
+
+async def test_a_change_that_is_cut_short_is_made_or_not_made(place: Place, storage: Storage) -> None:
+    ended = []
+    for writes in range(MOST_WRITES):
+        before = await made(place)
+        schemas, _, _ = place.process(writes)
+        change = draft(before.name, *AFTER, indexes=INDEXES)
+        if not await dies(lambda schemas=schemas, before=before, change=change: schemas.change(before.id, change)):
+            break
+        stored = await tidied(place, before)
+        assert stored is not None
+        ended.append(stored.version - before.version)
+        assert stored.fields == before.fields or [field.name for field in stored.fields] == ["code", "n", "more"]
+        # Its records are all there, and it takes what it says it takes, and nothing else.
+        _, _, store = place.process()
+        code, more = stored.by_name["code"], stored.by_name.get("more")
+        docs = await store.find(stored)
+        assert sorted(doc[code.id] for doc in docs) == ["0", "1", "2"]
+        assert more is None or all(doc[more.id] == "d" for doc in docs)
+        again = {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r", code.id: "0"}
+        if not code.unique:
+            await store.insert(stored, again)
+        elif not storage.lacks(UNIQUE_NAMES):
+            with pytest.raises(Conflict):
+                await store.insert(stored, again)
+        # And it can be changed again.
+        schemas, _, _ = place.process()
+        await schemas.change(before.id, draft(before.name, *BEFORE))
+    assert sorted(set(ended)) == [0, 1]
+    assert ended == sorted(ended)
+    assert len(ended) < MOST_WRITES - 1
+
+
+async def test_a_collection_that_is_half_made_or_half_deleted_leaves_no_table(place: Place) -> None:
+    for writes in range(MOST_WRITES):
+        schemas, _, _ = place.process(writes)
+        name = "c" + new_id().replace("-", "")
+        before = set(await place.store.tables())
+        died = await dies(lambda schemas=schemas, name=name: schemas.create("base", draft(name, *BEFORE)))
+        _, journal, store = place.process()
+        await journal.tidy(timedelta(seconds=-1))
+        there = [collection.table_name for collection in await store.collections() if collection.name == name]
+        assert sorted(set(await place.store.tables()) - before) == there
+        collection = await made(place)
+        schemas, _, _ = place.process(writes)
+        died |= await dies(lambda schemas=schemas, collection=collection: schemas.delete(collection.id))
+        await tidied(place, collection)
+        if not died:
+            return
+    pytest.fail("it never came to an end")
+
+
+async def test_a_truncate_that_is_cut_short_is_made_or_not_made(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas_module, "LARGE", 1)
+    for writes in range(MOST_WRITES):
+        before = await made(place)
+        schemas, _, _ = place.process(writes)
+        died = await dies(lambda schemas=schemas, before=before: schemas.truncate(before.name, cascade=False))
+        stored = await tidied(place, before)
+        assert stored is not None
+        _, _, store = place.process()
+        assert await store.count(stored) == (3 if stored.generation == 0 else 0)
+        if not died:
+            return
+    pytest.fail("it never came to an end")
+
+
+async def test_of_two_truncates_at_once_none_takes_the_table_of_the_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas_module, "LARGE", 1)
+    before = await made(place)
+    (one, _, store), (other, _, _) = place.process(), place.process()
+    replace = store.replace_collection
+
+    async def late(collection: Collection) -> bool:
+        # Meanwhile somebody else has truncated, and written.
+        await other.truncate(before.name, cascade=False)
+        (stored,) = [found for found in await store.collections() if found.id == before.id]
+        doc = {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r"}
+        await store.insert(stored, doc)
+        return await replace(collection)
+
+    monkeypatch.setattr(store, "replace_collection", late)
+    with pytest.raises(Conflict):
+        await one.truncate(before.name, cascade=False)
+    stored = await tidied(place, before)
+    assert stored is not None
+    assert await store.count(stored) == 1
