@@ -767,6 +767,9 @@ class BatchCreateRecordsRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     atomic: _builtins.bool
+    """All of it or nothing: everything is checked first, and what was written is taken back where something fails after
+    all, also after a crash. Not isolated: whoever reads meanwhile may see some of it, a moment before the rest.
+    """
     @_builtins.property
     def body(self) -> _httpbody_pb2.HttpBody: ...
     @_builtins.property
@@ -817,6 +820,9 @@ class BulkUpdateRecordsRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     atomic: _builtins.bool
+    """All of it or nothing: everything is checked first, and what was written is taken back where something fails after
+    all, also after a crash. Not isolated: whoever reads meanwhile may see some of it, a moment before the rest.
+    """
     @_builtins.property
     def body(self) -> _httpbody_pb2.HttpBody: ...
     @_builtins.property
@@ -867,6 +873,9 @@ class BulkDeleteRecordsRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     atomic: _builtins.bool
+    """All of it or nothing: everything is checked first, and what was written is taken back where something fails after
+    all, also after a crash. Not isolated: whoever reads meanwhile may see some of it, a moment before the rest.
+    """
     @_builtins.property
     def body(self) -> _httpbody_pb2.HttpBody: ...
     @_builtins.property
@@ -917,6 +926,9 @@ class UpsertRecordsRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     atomic: _builtins.bool
+    """All of it or nothing: everything is checked first, and what was written is taken back where something fails after
+    all, also after a crash. Not isolated: whoever reads meanwhile may see some of it, a moment before the rest.
+    """
     @_builtins.property
     def body(self) -> _httpbody_pb2.HttpBody: ...
     @_builtins.property
