@@ -61,7 +61,7 @@ def user_id(admin_client: httpx.Client) -> Iterator[str]:
     user = admin_client.post("/api/v1/admin/users", json=body).json()
     fields = [{"name": "label", "type": "text", "required": True}, {"name": "full", "type": "bool"},
               {"name": "kind", "type": "select", "values": ["oak", "pine"]},
-              {"name": "place", "type": "geopoint"}]  # fmt: skip
+              {"name": "place", "type": "geopoint"}, {"name": "w" * 63, "type": "text"}]  # fmt: skip
     body = {"name": "shelves", "schema": {"fields": fields}, "list_rule": "full = false"}
     shelves = admin_client.post("/api/v1/collections", json=body).json()
     for number in range(3):
