@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from email.utils import parseaddr
 
 import email_validator
 
@@ -32,6 +33,12 @@ def mailable(text: str) -> str:
     before it needs RFC 6531 anyway. Invalid."""
     parsed = email_validator.validate_email(parse(text), check_deliverability=False, test_environment=True)
     return parsed.ascii_email or parsed.normalized
+
+
+def sender(text: str) -> str:
+    """`text`, an address that may have a name before it, with the address as `mailable` gives it. Invalid."""
+    _, address = parseaddr(text)
+    return text if address.isascii() else text.replace(address, mailable(address))
 
 
 def key(text: str) -> str:

@@ -6,8 +6,10 @@ from base64 import urlsafe_b64decode
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from auth_service import addresses
+from fastcms_common.errors import Invalid
 from fastcms_common.settings import ProcessSettings
 
 
@@ -55,6 +57,14 @@ class Settings(ProcessSettings):
     password_threads: int = Field(0, ge=0, le=64)
     # Hashes that may wait for a thread before a caller is told to come back.
     password_queue: int = Field(128, ge=1, le=10_000)
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender_can_be_mailed_from(cls, text: str | None) -> str | None:
+        try:
+            return text and addresses.sender(text)
+        except Invalid:
+            raise ValueError("has no address that mail can be from") from None
 
     @model_validator(mode="after")
     def _admin_is_whole(self) -> Settings:

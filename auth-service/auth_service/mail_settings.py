@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from email.message import EmailMessage
 from typing import Any
 
+from auth_service import addresses
 from auth_service.mail_transports import Transport, smtp
+from fastcms_common.errors import Invalid
 from fastcms_common.logs import get_logger
 from fastcms_common.sealing import Sealer
 
@@ -32,9 +34,10 @@ class MailSettings:
     def change(self, values: Mapping[str, Any]) -> None:
         """Puts new values of the category in force. What cannot be read leaves mail as it was."""
         try:
-            sealed = values["smtp_url"]
+            sealed, chosen = values["smtp_url"], values["mail_from"]
+            sender = chosen and addresses.sender(chosen)
             self._transport = smtp(self._sealer.open(sealed, "mail.smtp_url")) if sealed else self._first
-        except ValueError as error:
+        except (ValueError, Invalid) as error:
             log.error("mail settings not in force", error=str(error))
             return
-        self._sender = values["mail_from"]
+        self._sender = sender

@@ -147,6 +147,20 @@ async def test_an_address_beyond_ascii_gets_its_mail(
     assert email in text_of(office.mails[0])
 
 
+async def test_a_sender_beyond_ascii_is_one_to_every_server(tmp_path: Path, redis_url: str, port: int):
+    more = {"smtp_url": f"smtp://127.0.0.1:{port}", "mail_from": "Bücher <cms@bücher.example>"}
+    office = PostOffice()
+    async with office.open(port), auth_server(tmp_path, redis_url, **more) as server:
+        await server.register()
+        await ask(server)
+
+        async def arrived() -> bool:
+            return bool(office.mails)
+
+        await until(arrived)
+    assert office.mails[0]["From"] == "Bücher <cms@xn--bcher-kva.example>"
+
+
 async def test_a_mail_that_cannot_be_said_to_any_server_is_given_up(port: int):
     office, message = PostOffice(utf8=True), EmailMessage()
     message["From"], message["To"] = "cms@example.org", "zo\udcc3\udcab@example.org"
