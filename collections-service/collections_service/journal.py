@@ -9,7 +9,7 @@ died: whoever finds it undoes or finishes the work. All of it may be repeated wi
 - `release`: ids of records about to be deleted to which relations point, or that are members. Finished, where the
   records are gone, by doing what `on_delete` asks for and telling auth-service.
 - `tables`: a collection whose tables or indexes are about to change. Finished by making them what the collection is
-  stored as.
+  stored as, and by giving records that lack a required value the default.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
 from collections_service.models import ID, Collection
 from collections_service.relations import Relations, Release
+from collections_service.schema_changes import fill_defaults, with_defaults
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.errors import Conflict, DomainError
@@ -74,11 +75,13 @@ class Journal:
         return await self._note("release", collection, [{"ids": list(ids)}])
 
     @asynccontextmanager
-    async def reshaping(self, collection: Collection) -> AsyncIterator[None]:
-        """A note that tables of the collection are about to change. It stays where that comes to no good end."""
+    async def reshaping(self, collection: Collection, *, again: bool = False) -> AsyncIterator[None]:
+        """A note that tables of the collection are about to change. It stays where that comes to no good end, and with
+        `again` in any case: for a moment others go on writing by the schema that they know."""
         note = await self._note("tables", collection, [{}])
         yield
-        await self.done(note)
+        if not again:
+            await self.done(note)
 
     async def _note(self, kind: str, collection: Collection, pages: Sequence[Mapping[str, Any]]) -> str:
         note, at = new_id(), times.now_text()
@@ -126,6 +129,8 @@ class Journal:
             collection = snapshot.with_id(page["collection"])
             if page["kind"] == "tables":
                 await self._store.fit_tables(page["collection"], collection)
+                if collection is not None:
+                    await fill_defaults(self._store, collection, with_defaults(collection))
             elif collection is not None:
                 await self._store.ensure_table(collection)
                 log.warning("finishing what was left behind", kind=page["kind"], collection=collection.name)

@@ -58,7 +58,7 @@ class Profiles:
         errors: list[FieldError] = []
         values = snapshot.validator(collection, sees_hidden=sees_hidden).values(given, "", errors)
         if not errors:
-            errors = await self._relations.missing(snapshot, collection, values, "")
+            errors = await self._relations.missing(snapshot, collection, values, "", sees_hidden=sees_hidden)
         if errors:
             raise Invalid(errors)
         moment = times.now_text()

@@ -106,7 +106,7 @@ class Records:
         """Deletes those of the records just inserted that point to what is gone; why, by their ids."""
         strays = {}
         for doc in docs:
-            errors = await self._relations.missing(session.snapshot, collection, doc)
+            errors = await self._relations.missing(session.snapshot, collection, doc, sees_hidden=session.sees_all)
             if errors:
                 await self._store.delete(collection, doc[ID], eq(REVISION, doc[REVISION]))
                 strays[doc[ID]] = Invalid(errors)
@@ -138,7 +138,9 @@ class Records:
         session.request.data, session.request.given, session.request.before = new.values, new.given, None
         if not session.sees_all and not matches(await session.allowed(collection, "create", [doc]), doc):
             session.refuse()
-        errors = await self._relations.missing(session.snapshot, collection, new.values, prefix)
+        errors = await self._relations.missing(
+            session.snapshot, collection, new.values, prefix, sees_hidden=session.sees_all
+        )
         if errors:
             raise Invalid(errors)
 

@@ -11,8 +11,9 @@ from collections_service.catalog import Snapshot
 from collections_service.events import CollectionEvents
 from collections_service.models import ID, REVISION, UPDATED, Collection, FieldDefinition
 from collections_service.store import CollectionStore
+from collections_service.validation import LACKS
 from fastcms_common import times
-from fastcms_common.errors import Conflict, FieldError
+from fastcms_common.errors import Conflict, FieldError, Invalid
 from fastcms_common.storage import Change, Field, In, Not, Query, gt, is_null
 
 # Ids in one query.
@@ -45,9 +46,16 @@ class Relations:
         self._events = events
 
     async def missing(
-        self, snapshot: Snapshot, collection: Collection, values: Mapping[str, Any], prefix: str = "data."
+        self,
+        snapshot: Snapshot,
+        collection: Collection,
+        values: Mapping[str, Any],
+        prefix: str = "data.",
+        *,
+        sees_hidden: bool = True,
     ) -> list[FieldError]:
-        """The relations among the values (by storage key) that point to nothing."""
+        """The relations among the values (by storage key) that point to nothing. A hidden one, whose default is gone,
+        is not named to those who do not see it."""
         errors = []
         for relation in collection.relations:
             value = values.get(relation.id)
@@ -57,7 +65,9 @@ class Relations:
                 continue
             found = await self._store.get_many(target, ids)
             for index, doc in enumerate(found):
-                if doc is None:
+                if doc is None and relation.hidden and not sees_hidden:
+                    errors.append(FieldError(prefix.rstrip(".") or "body", LACKS))
+                elif doc is None:
                     place = f"[{index}]" if relation.many else ""
                     errors.append(
                         FieldError(f"{prefix}{relation.name}{place}", f"there is no such record in '{target.name}'")
@@ -94,11 +104,11 @@ class Relations:
         self, release: Release, other: Collection, relation: FieldDefinition, chunk: Sequence[str], roots: set[str]
     ) -> set[str]:
         known = release.doomed.setdefault(other.id, (other, set()))[1]
-        found = set(await self._store.ids(other, In((relation.id,), chunk)))
+        found = await self._ids(other, In((relation.id,), chunk))
         new = found - known - roots
         known |= new
         if sum(len(ids) for _, ids in release.doomed.values()) > MAX_CASCADE:
-            raise Conflict(f"More than {MAX_CASCADE} records would go with it.", reason=_REASON)
+            raise _too_many()
         return new
 
     async def _check_restricting(
@@ -113,16 +123,24 @@ class Relations:
         counts: dict[str, int] = {}
         for other, relation, chunk in restricting:
             gone = release.doomed[other.id][1] if other.id in release.doomed else set()
-            found = set(await self._store.ids(other, In((relation.id,), chunk))) - gone
             if other.id == collection.id:
-                found -= roots
-            if found:
+                gone = gone | roots
+            where = In((relation.id,), chunk)
+            left = len(await self._ids(other, where) - gone) if gone else await self._store.count(other, where)
+            if left:
                 name = f"{other.name}.{relation.name}"
-                counts[name] = counts.get(name, 0) + len(found)
+                counts[name] = counts.get(name, 0) + left
         if counts:
             pointing = ", ".join(f"{name} ({count})" for name, count in counts.items())
             told = f": {pointing}" if named else ""
             raise Conflict(f"Records point to this one{told}.", reason=_REASON)
+
+    async def _ids(self, other: Collection, where: Query) -> set[str]:
+        """Conflict where they are too many."""
+        try:
+            return set(await self._store.ids(other, where))
+        except Invalid:
+            raise _too_many() from None
 
     async def carry_out(self, release: Release) -> None:
         """Empties and deletes what the plan says. Repeating it does no harm."""
@@ -165,10 +183,14 @@ class Relations:
             if relation.on_delete == "set_null":
                 await self._empty(other, relation, held, None)
                 continue
-            ids = await self._store.ids(other, held)
+            ids = await self._ids(other, held)
             release = await self.plan(snapshot, other, ids)
             release.doomed.setdefault(other.id, (other, set()))[1].update(ids)
             await self.carry_out(release)
+
+
+def _too_many() -> Conflict:
+    return Conflict(f"More than {MAX_CASCADE} records would go with it.", reason=_REASON)
 
 
 def _points(relation: FieldDefinition) -> Query:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from collections_service.models import Collection, FieldDefinition
@@ -93,13 +94,21 @@ async def _duplicates(store: CollectionStore, before: Collection, after: Collect
     return errors
 
 
-async def fill_defaults(store: CollectionStore, before: Collection, after: Collection) -> None:
-    """Gives records without a value the default of a field that is required from now on."""
-    old = {field.id: field for field in before.fields}
-    for field in after.fields:
-        was = old.get(field.id)
-        if field.required and field.default is not None and (was is None or not was.required):
-            await store.update_many(before, is_null((field.id,)), Change(set={field.id: field.default}))
+def filled(before: Collection, after: Collection) -> list[FieldDefinition]:
+    """The fields that are required from now on and whose default goes to the records that lack a value."""
+    was_required = {field.id for field in before.fields if field.required}
+    return [field for field in with_defaults(after) if field.id not in was_required]
+
+
+def with_defaults(collection: Collection) -> list[FieldDefinition]:
+    """The required fields that have a default."""
+    return [field for field in collection.fields if field.required and field.default is not None]
+
+
+async def fill_defaults(store: CollectionStore, collection: Collection, fields: Sequence[FieldDefinition]) -> None:
+    """Gives records without a value in these fields the default."""
+    for field in fields:
+        await store.update_many(collection, is_null((field.id,)), Change(set={field.id: field.default}))
 
 
 async def clear_removed(store: CollectionStore, before: Collection, after: Collection) -> None:

@@ -13,12 +13,12 @@ from collections_service.events import CollectionEvents
 from collections_service.journal import Journal
 from collections_service.models import RULES, Collection
 from collections_service.relations import Relations
-from collections_service.schema_changes import check_records, clear_removed, fill_defaults
+from collections_service.schema_changes import check_records, clear_removed, fill_defaults, filled
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.announcements import SILENCE
 from fastcms_common.audit import AuditLog
-from fastcms_common.errors import Conflict, FieldError, NotFound
+from fastcms_common.errors import Conflict, FieldError, Invalid, NotFound
 from fastcms_common.ids import new_id
 from fastcms_common.storage import Duplicate
 
@@ -63,6 +63,7 @@ class Schemas:
             collection = apply(draft, empty, snapshot, moment)
             if snapshot.named(collection.name) is not None:
                 raise _taken(collection.name)
+            await self._check_defaults(snapshot, empty, collection)
             async with self._journal.reshaping(collection):
                 await self._store.ensure_table(collection)
                 try:
@@ -85,16 +86,20 @@ class Schemas:
             if taken is not None and taken.id != after.id:
                 raise _taken(after.name)
             self._check_other_rules(snapshot, after)
+            await self._check_defaults(snapshot, before, after)
             await self._store.ensure_table(before)
             large = await self._store.count(before, limit=LARGE + 1) > LARGE
             if large:
                 after = _unpromised(before, after)
             await check_records(self._store, before, after)
-            async with self._journal.reshaping(after):
-                await fill_defaults(self._store, before, after)
+            fields = filled(before, after)
+            async with self._journal.reshaping(after, again=bool(fields)):
+                await fill_defaults(self._store, before, fields)
                 await self._store_change(before, after)
                 await self._catalog.announce(after.id)
                 await self._store.fit_table(after)
+                # Those that were written meanwhile.
+                await fill_defaults(self._store, after, fields)
         if not large:
             await clear_removed(self._store, before, after)
         await self._record("changed", after, _differences(before, after))
@@ -120,6 +125,20 @@ class Schemas:
             if isinstance(error, Duplicate) and error.index == "name":
                 raise _taken(after.name) from None
             raise
+
+    async def _check_defaults(self, snapshot: Snapshot, before: Collection, after: Collection) -> None:
+        """Invalid where the default of a relation is no record of the collection that it points to."""
+        errors: list[FieldError] = []
+        for index, field in enumerate(after.fields):
+            if field.type != "relation" or field.default is None or field in before.fields:
+                continue
+            if snapshot.with_id(field.collection or "") is None:
+                missing = [FieldError("", "there are no records in it yet")]
+            else:
+                missing = await self._relations.missing(snapshot, after, {field.id: field.default})
+            errors += [FieldError(f"schema.fields[{index}].default", error.message) for error in missing]
+        if errors:
+            raise Invalid(errors)
 
     @staticmethod
     def _check_other_rules(snapshot: Snapshot, after: Collection) -> None:

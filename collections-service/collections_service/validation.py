@@ -21,6 +21,7 @@ from fastcms_common.ids import is_uuid
 Sign: TypeAlias = Literal["+", "-"]
 NOT_KNOWN = "is not a field of this collection"
 FIXED = "is set by the server"
+LACKS = "lacks what only admins can give"
 _JSON_BUT_NULL: Any = dict[str, Any] | list[Any] | str | int | float | bool
 # What msgspec makes of a value that is not of the type; of half a surrogate pair where no text belongs, the last one.
 _UNFIT = (msgspec.ValidationError, OverflowError, UnicodeError)
@@ -156,7 +157,7 @@ class Validator:
         values: dict[str, Any] = dict(self._defaults)
         errors.extend(FieldError(f"{prefix}{name}", self._unknown(name)) for name in data if name not in self._rules)
         if self._lacks:
-            errors.append(FieldError(prefix.rstrip(".") or "body", "lacks what only admins can give"))
+            errors.append(FieldError(prefix.rstrip(".") or "body", LACKS))
         for name, rule in self._rules.items():
             try:
                 value = rule.value(data[name]) if name in data else self._default(rule.field)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from collections_service import store
 from fastcms_common.errors import Conflict, Invalid, NotFound
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
@@ -163,3 +164,47 @@ async def test_sorting_along_a_relation(server: CollectionsServer) -> None:
     for bad in ("author.nope", "author.a.b.c.d", "title.x", "author."):
         with pytest.raises(Invalid):
             await server.list("posts", sort=bad)
+
+
+async def test_the_default_of_a_relation_is_a_record(server: CollectionsServer) -> None:
+    await server.open("teams", "name")
+    red = (await server.add("teams", name="red"))["id"]
+    for target, default in (("teams", new_id()), ("posts", red)):
+        with pytest.raises(Invalid) as refused:
+            await server.open("posts", relation("team", target, default=default))
+        assert [error.field for error in refused.value.fields] == ["schema.fields[0].default"]
+    hidden = relation("team", "teams", default=red, hidden=True, on_delete="restrict")
+    made = await server.open("posts", "title", hidden)
+    post = await server.add("posts", "", title="t")
+    assert (await server.get("posts", post["id"]))["data"]["team"] == red
+    with pytest.raises(Invalid) as refused:
+        await server.change(made.id, schema=["title", {**hidden, "default": new_id()}])
+    assert [error.field for error in refused.value.fields] == ["schema.fields[1].default"]
+    # It may go, as long as nothing points to it; then only those who see the field are told which it is.
+    await server.remove("posts", post["id"])
+    await server.remove("teams", red)
+    for bearer, field in ((None, "data.team"), ("", "data")):
+        with pytest.raises(Invalid) as refused:
+            await server.add("posts", bearer, title="u")
+        assert [error.field for error in refused.value.fields] == [field]
+
+
+async def test_more_relations_than_can_be_looked_at_still_restrict(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_IDS", 2)
+    await server.open("authors", "name")
+    await server.open("posts", relation("author", "authors", on_delete="restrict"))
+    await server.open("likes", relation("author", "authors", on_delete="cascade"))
+    kept, liked = [(await server.add("authors", name=name))["id"] for name in "ab"]
+    for _ in range(3):
+        await server.add("posts", author=kept)
+        await server.add("likes", author=liked)
+    with pytest.raises(Conflict) as refused:
+        await server.remove("authors", kept)
+    assert "posts.author (3)" in refused.value.detail
+    with pytest.raises(Conflict):
+        await server.remove("authors", liked)
+    with pytest.raises(Conflict):
+        await server.truncate("authors", cascade=True)
+    assert [(await server.list(name))["total"] for name in ("authors", "posts", "likes")] == [2, 3, 3]

@@ -233,3 +233,24 @@ async def test_of_two_truncates_at_once_none_takes_the_table_of_the_other(
     stored = await tidied(place, before)
     assert stored is not None
     assert await store.count(stored) == 1
+
+
+async def test_a_record_that_comes_while_a_field_becomes_required_gets_its_default(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await made(place)
+    schemas, journal, store = place.process()
+    replace = store.replace_collection
+
+    async def late(collection: Collection) -> bool:
+        await store.insert(before, {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r"})
+        return await replace(collection)
+
+    monkeypatch.setattr(store, "replace_collection", late)
+    after = await schemas.change(before.id, draft(before.name, *AFTER))
+    more = after.by_name["more"].id
+    assert [doc[more] for doc in await store.find(after)] == ["d"] * 4
+    # One more, by a process that has not heard of it yet.
+    await store.insert(before, {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r"})
+    await journal.tidy(timedelta(seconds=-1))
+    assert [doc[more] for doc in await store.find(after)] == ["d"] * 5
