@@ -27,13 +27,14 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
 # All images share what comes before this.
 ARG SERVICE
 RUN test -n "$SERVICE" || { echo "say which service: --build-arg SERVICE=gateway" >&2; exit 1; }
-# What only people and compilers read of it goes: tests, headers, sources of what is compiled, symbols; and the shell that
-# Celery brings for its own command line.
+# What only people and compilers read of it goes: tests, headers, sources of what is compiled, symbols; the shell that
+# Celery brings for its own command line; and from the command line's image Celery itself and the colours for source code.
 RUN python3 -m venv --without-pip /app \
  && /build/bin/pip --python /app/bin/python install --quiet --no-compile --no-index --find-links /wheels \
       "$(echo "fastcms-$SERVICE" | sed s/-cli$//)" \
  && cd /app/lib/python3*/site-packages \
  && rm -rf click_repl* prompt_toolkit* wcwidth* \
+ && if [ "$SERVICE" = cli ]; then rm -rf celery* redbeat* kombu* billiard* amqp* vine* pygments* markdown_it*; fi \
  && find . -depth \( -name tests -o -name test -o -name testing \) -type d -not -path './fastcms*' -exec rm -rf {} + \
  && find . -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.cpp' -o -name '*.h' \) -delete \
  && if command -v strip > /dev/null; then find . -name '*.so*' -type f -exec strip --strip-unneeded {} +; fi \

@@ -58,9 +58,7 @@ def test_wheels_hold_what_is_no_code(wheels: dict[str, zipfile.ZipFile]) -> None
 def test_processes_are_imported_from_their_wheels(wheels: dict[str, zipfile.ZipFile], tmp_path: Path) -> None:
     for wheel in wheels.values():
         wheel.extractall(tmp_path)
-    modules = sorted(
-        member.module if "." in member.module else f"{member.module}.__main__" for member in MEMBERS.values()
-    )
+    modules = sorted(_started(member.module) for member in MEMBERS.values())
     program = f"""
 import importlib, sys
 sys.path.insert(0, {str(tmp_path)!r})
@@ -73,6 +71,39 @@ assert not [module for module in ours if not module.__file__.startswith({str(tmp
 """
 
     subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=60, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("of_the_command_line", [False, True])
+def test_what_is_taken_out_of_an_image_is_not_missed(of_the_command_line: bool) -> None:
+    from_all, from_the_command_line = [
+        re.findall(r"(\w+)\*", line) for line in re.findall(r"rm -rf ((?:\w+\* ?)+)", DOCKERFILE)
+    ]
+    taken_out = from_all + from_the_command_line * of_the_command_line
+    modules = [f"fastcms_cli.{file.stem}" for file in (ROOT / "cli" / "fastcms_cli").glob("[a-z]*.py")]
+    modules += [f"{package_of(name).name}.maintenance" for name in DISTRIBUTIONS if _has_maintenance(name)]
+    if not of_the_command_line:
+        modules = [_started(member.module) for member in MEMBERS.values()]
+    assert len(modules) > 5
+    program = f"""
+import importlib, sys
+sys.modules |= dict.fromkeys({taken_out!r})
+for name in {modules!r}:
+    importlib.import_module(name)
+from fastcms_cli.progress import bar
+with bar("Copying", 2) as advance:
+    advance(1)
+"""
+
+    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=60)
+
+
+def _started(module: str) -> str:
+    """What `python -m` imports."""
+    return module if "." in module else f"{module}.__main__"
+
+
+def _has_maintenance(name: str) -> bool:
+    return (package_of(name) / "maintenance.py").exists()
 
 
 def test_every_service_of_the_suite_is_let_into_the_build() -> None:
