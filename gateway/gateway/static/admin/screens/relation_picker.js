@@ -43,14 +43,15 @@ async function labels(collection, ids, signal) {
   return Object.fromEntries(page.items.map((record) => [record.id, labelOf(record)]));
 }
 
-/** The records in whose texts the search occurs. Which those are is told by a first record, so no schema is needed. */
+/** The records in whose texts the search occurs. Which those are is told by the first records, so no schema is needed. */
 async function find(collection, search, signal) {
   const query = { per_page: SHOWN, skip_total: true };
   const path = `/collections/${collection}/records`;
   const first = await call("GET", path, { query, signal });
   if (!search) return first.items;
-  const texts = Object.entries(first.items[0]?.data ?? {}).filter(([, value]) => typeof value === "string").map(([name]) => name);
-  if (!texts.length) return first.items;
-  const filter = texts.map((name) => `${name} ~ ${JSON.stringify(search)}`).join(" || ");
+  const values = first.items.flatMap((record) => Object.entries(record.data));
+  const texts = new Set(values.filter(([, value]) => typeof value === "string").map(([name]) => name));
+  if (!texts.size) return first.items;
+  const filter = [...texts].map((name) => `${name} ~ ${JSON.stringify(search)}`).join(" || ");
   return (await call("GET", path, { query: { ...query, filter }, signal })).items;
 }
