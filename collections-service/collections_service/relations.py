@@ -79,25 +79,37 @@ class Relations:
     ) -> Release:
         """What deleting these records entails. Conflict, where `named` naming the relations that restrict it: others
         than admins need not know what there is that they may not see."""
-        release = Release()
         roots = set(ids)
+        return await self._plan(snapshot, Release(), [(collection, roots)], (collection, roots), named=named)
+
+    async def _plan(
+        self,
+        snapshot: Snapshot,
+        release: Release,
+        wave: list[tuple[Collection, set[str]]],
+        roots: tuple[Collection, set[str] | None],
+        *,
+        named: bool = True,
+    ) -> Release:
+        """Adds to the release what the records of the wave take with them. `roots` are about to be deleted themselves,
+        None for all records of a collection."""
+        root, those = roots
         restricting: list[tuple[Collection, FieldDefinition, list[str]]] = []
-        wave: list[tuple[Collection, set[str]]] = [(collection, roots)]
         while wave:
             target, gone = wave.pop()
             for other, relation in snapshot.referrers.get(target.id, []):
+                if other.id == root.id and those is None:
+                    continue
                 for chunk in _chunks(sorted(gone)):
                     if relation.on_delete == "cascade":
-                        new = await self._doom(
-                            release, other, relation, chunk, roots if other.id == collection.id else set()
-                        )
+                        new = await self._doom(release, other, relation, chunk, _of(roots, other))
                         if new:
                             wave.append((other, new))
                     elif relation.on_delete == "restrict":
                         restricting.append((other, relation, chunk))
                     else:
                         release.emptied.append((other, relation, chunk))
-        await self._check_restricting(release, collection, roots, restricting, named=named)
+        await self._check_restricting(release, roots, restricting, named=named)
         return release
 
     async def _doom(
@@ -114,17 +126,15 @@ class Relations:
     async def _check_restricting(
         self,
         release: Release,
-        collection: Collection,
-        roots: set[str],
+        roots: tuple[Collection, set[str] | None],
         restricting: Sequence[tuple[Collection, FieldDefinition, list[str]]],
         *,
         named: bool,
     ) -> None:
         counts: dict[str, int] = {}
         for other, relation, chunk in restricting:
-            gone = release.doomed[other.id][1] if other.id in release.doomed else set()
-            if other.id == collection.id:
-                gone = gone | roots
+            doomed = release.doomed[other.id][1] if other.id in release.doomed else set()
+            gone = doomed | _of(roots, other)
             where = In((relation.id,), chunk)
             left = len(await self._ids(other, where) - gone) if gone else await self._store.count(other, where)
             if left:
@@ -179,14 +189,26 @@ class Relations:
         if holding and not cascade:
             names = ", ".join(f"{other.name}.{relation.name}" for other, relation, _ in holding)
             raise Conflict(f"Relations point to records of '{collection.name}': {names}.", reason=_REASON)
+        # All of it is known to be possible before any of it is done.
+        release = Release()
+        wave: list[tuple[Collection, set[str]]] = []
+        for other, relation, held in holding:
+            if relation.on_delete != "set_null":
+                ids = await self._ids(other, held)
+                known = release.doomed.setdefault(other.id, (other, set()))[1]
+                wave.append((other, ids - known))
+                known |= ids
+        await self._plan(snapshot, release, wave, (collection, None))
         for other, relation, held in holding:
             if relation.on_delete == "set_null":
                 await self._empty(other, relation, held, None)
-                continue
-            ids = await self._ids(other, held)
-            release = await self.plan(snapshot, other, ids)
-            release.doomed.setdefault(other.id, (other, set()))[1].update(ids)
-            await self.carry_out(release)
+        await self.carry_out(release)
+
+
+def _of(roots: tuple[Collection, set[str] | None], other: Collection) -> set[str]:
+    """Those of the roots that are records of this collection."""
+    root, those = roots
+    return those or set() if other.id == root.id else set()
 
 
 def _too_many() -> Conflict:

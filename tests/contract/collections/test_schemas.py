@@ -274,6 +274,35 @@ async def test_truncate_minds_relations(server: CollectionsServer) -> None:
     assert await server.values("likes", "author") == [None]
 
 
+async def test_a_truncate_does_all_that_it_takes_or_nothing(server: CollectionsServer) -> None:
+    def relation(name: str, collection: str, on_delete: str) -> dict[str, str]:
+        return {"name": name, "type": "relation", "collection": collection, "on_delete": on_delete}
+
+    authors = await server.open("authors", "name")
+    await server.open("posts", relation("author", "authors", "cascade"))
+    await server.open("likes", relation("author", "authors", "cascade"))
+    bills = await server.open("bills", relation("like", "likes", "restrict"))
+    # What goes itself stands in nobody's way.
+    await server.change(authors.id, schema=["name", relation("best", "posts", "restrict")])
+    author = await server.add("authors", name="a")
+    post = await server.add("posts", author=author["id"])
+    await server.patch("authors", author["id"], {"best": post["id"]})
+    like = await server.add("likes", author=author["id"])
+    await server.add("bills", like=like["id"])
+    with pytest.raises(Conflict) as refused:
+        await server.truncate("authors", cascade=True)
+    assert "bills.like (1)" in refused.value.detail
+    assert [(await server.list(name))["total"] for name in ("authors", "posts", "likes", "bills")] == [1] * 4
+    # Nor does what goes for another reason.
+    await server.change(
+        bills.id, schema=[relation("like", "likes", "restrict"), relation("author", "authors", "cascade")]
+    )
+    (bill,) = (await server.list("bills"))["items"]
+    await server.patch("bills", bill["id"], {"author": author["id"]})
+    await server.truncate("authors", cascade=True)
+    assert [(await server.list(name))["total"] for name in ("authors", "posts", "likes", "bills")] == [0] * 4
+
+
 async def test_an_empty_list_points_to_nothing(server: CollectionsServer) -> None:
     await server.open("authors", "name")
     several = {"name": "authors", "type": "relation", "collection": "authors", "max_select": 2, "on_delete": "cascade"}
