@@ -8,7 +8,7 @@ is stored first, so that a crash in between is cleaned up too (`journal`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,7 +21,7 @@ from collections_service.policy import Session
 from collections_service.records import Records, taken
 from collections_service.rendering import view
 from collections_service.store import CollectionStore
-from collections_service.validation import NewRecord
+from collections_service.validation import NewRecord, Validator
 from fastcms_common.errors import DomainError, FieldError, Invalid
 from fastcms_common.ids import is_uuid
 from fastcms_common.storage import Document
@@ -149,6 +149,8 @@ class Bulk:
         new = [index for index, id in enumerate(ids) if id not in existing]
         if new:
             self._records.check_creatable(collection, session)
+        if atomic:
+            _check_bodies(session.validator(collection), items, set(old))
         outcomes: dict[int, Outcome] = {}
         # Changes come first: with `atomic` they can be taken back to what they were, inserts by deleting.
         changed = await self._upsert_old(collection, session, items, old, atomic=atomic)
@@ -178,8 +180,7 @@ class Bulk:
         async def change(position: int, note: str | None) -> Document:
             index = old[position]
             prefix = f"records[{index}]." if atomic else ""
-            body = {name: value for name, value in items[index].items() if name != "id"}
-            patch = validator.patch_of(body, prefix)
+            patch = validator.patch_of(_without_id(items[index]), prefix)
             return await self._records.apply(
                 collection, session.again(), items[index]["id"], patch, prefix=f"{prefix}data.", note=note
             )
@@ -256,6 +257,24 @@ def _raise_all(results: Sequence[object]) -> None:
         raise Invalid(invalid)
     first.detail = f"Item {index}: {first.detail}"
     raise first
+
+
+def _check_bodies(validator: Validator, items: Sequence[Any], old: set[int]) -> None:
+    """Raises Invalid, naming every bad field of all the items, before any of them is written."""
+    results: list[object] = []
+    for index, item in enumerate(items):
+        try:
+            if index in old:
+                validator.patch_of(_without_id(item), f"records[{index}].")
+            else:
+                validator.new_record_of(item, f"records[{index}].")
+        except Invalid as error:
+            results.append(error)
+    _raise_all(results)
+
+
+def _without_id(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name != "id"}
 
 
 def _moved(error: DomainError, places: Sequence[int]) -> DomainError:

@@ -330,7 +330,7 @@ def _is_id(id: str) -> bool:
 def taken(collection: Collection, error: Duplicate, prefix: str = "data.", *, sees_hidden: bool = True) -> Conflict:
     """A unique value that another record has, in the words of the API. Hidden fields are named to admins only."""
     if error.index == "id":
-        field = FieldError("id", "is already taken")
+        field = FieldError(f"{prefix.removesuffix('data.')}id", "is already taken")
         return Conflict("There is a record with this id already.", reason="RECORD_EXISTS", fields=[field])
     fields = {field.id: field for field in (*collection.system_fields, *collection.fields)}
     seen = [path for path in error.paths if sees_hidden or path not in fields or not fields[path].hidden]

@@ -107,7 +107,9 @@ class Transfers:
             await intake.flush()
             intake.refuse(intake.line + 1, Malformed(str(error), reason="INVALID_LINE"))
         await intake.flush()
-        yield {"created": intake.created, "failed": intake.failed, "errors": intake.errors}
+        # Lines that cannot be read are found before those that are written together.
+        errors = sorted(intake.errors, key=lambda error: int(error["line"]))
+        yield {"created": intake.created, "failed": intake.failed, "errors": errors}
 
 
 class _Reader(Protocol):
@@ -195,7 +197,7 @@ class _Lines:
         if not line.strip():
             return None
         try:
-            body = decode(line.encode())
+            body = decode(line.removeprefix("\ufeff").encode())
         except UnicodeEncodeError:
             raise Malformed("The line is not UTF-8.", reason="INVALID_LINE") from None
         if not isinstance(body, dict):
