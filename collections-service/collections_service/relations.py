@@ -159,9 +159,14 @@ class Relations:
         for other, doomed in release.doomed.values():
             for chunk in _chunks(sorted(doomed)):
                 # Told first: repeated after a crash this finds the records still there, and not the other way round.
-                for id in chunk:
-                    await self._events.record_deleted(other, id)
+                await self._tell(other, chunk)
                 await self._store.delete_many(other, In((ID,), chunk))
+                # And again: who was quick to look found them still there, and took them for kept.
+                await self._tell(other, chunk)
+
+    async def _tell(self, other: Collection, ids: Sequence[str]) -> None:
+        for id in ids:
+            await self._events.record_deleted(other, id)
 
     async def _empty(
         self, other: Collection, relation: FieldDefinition, where: Query, ids: Sequence[str] | None

@@ -260,3 +260,25 @@ def test_a_realm_is_named_by_the_path_and_by_nothing_else(client: httpx.Client, 
     registered = register(client, customers)
     listed = client.get(f"{API}/auth/sessions", params={"collection": name}, headers=bearer(registered))
     assert (listed.status_code, [one["field"] for one in listed.json()["errors"]]) == (422, ["collection"])
+
+
+def test_members_who_go_with_a_record_leave_no_account_behind(admin_client: httpx.Client, client: httpx.Client):
+    team, members = f"teams_{uuid4().hex[:8]}", f"members_{uuid4().hex[:8]}"
+    relation = {"name": "team", "type": "relation", "collection": team, "on_delete": "cascade"}
+    for name, kind, fields in ((team, "base", []), (members, "auth", [relation])):
+        body = {"name": name, "type": kind, "schema": {"fields": fields}}
+        assert admin_client.post(f"{API}/collections", json=body).status_code == 201
+    record = admin_client.post(f"{API}/collections/{team}/records", json={"data": {}}).json()["id"]
+    for number in range(8):
+        body = {"email": f"m{number}@example.com", "password": PASSWORD, "team": record}
+        answer = client.post(f"{API}/collections/{members}/auth/register", json=body)
+        assert answer.status_code == 201, answer.text
+    assert admin_client.delete(f"{API}/collections/{team}/records/{record}").status_code == 204
+
+    def nobody() -> bool:
+        accounts = admin_client.get(f"{API}/admin/users", params={"collection": members}).json()
+        return bool(accounts["total"] == 0)
+
+    wait_until(nobody, "the accounts have gone with the records")
+    answer = client.get(f"{API}/collections/{members}/auth/sessions", headers=bearer(answer))
+    assert answer.json()["code"] == "SESSION_REVOKED"
