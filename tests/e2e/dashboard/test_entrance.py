@@ -142,7 +142,8 @@ def test_whose_session_is_ended_elsewhere_is_told_and_comes_back_to_where_they_w
     person = new_user(role="admin")
     stranger.goto("/admin/ip-rules")
     sign_in(stranger, person["email"], PASSWORD)
-    expect(stranger.get_by_role("heading", name="IP rules")).to_be_visible()
+    # What is still loading would hear of the end before the click.
+    expect(stranger.locator("main .loaded")).to_be_visible()
     admin_client.post(f"/api/v1/admin/users/{person['id']}/revoke-sessions")
     stranger.get_by_role("link", name="Cron jobs").click()
     expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
