@@ -144,9 +144,9 @@ class World:
             assert any(told.startswith(prefix + name) for name in names), (told, names, problem)
 
     @staticmethod
-    def _dangles(model: Model, name: str, sent: Values) -> bool:
+    def _dangles(model: Model, name: str, sent: Values, who: str) -> bool:
         """Whether all that is wrong is that there is no such record, which is looked up when all else is right."""
-        one = next((one for one in model.fields if one["name"] == name), None)
+        one = next((one for one in model.seen(who) if one["name"] == name), None)
         if one is None or one["type"] != "relation":
             return False
         value = sent[name]
@@ -211,9 +211,12 @@ class World:
                     if gone & set(held if isinstance(held, list) else [held]):
                         yield model, id, one
 
-    def delete_in_model(self, ids: Iterable[str]) -> bool:
-        """What deleting these entails. False, and nothing done, where a relation restricts it."""
+    def delete_in_model(self, ids: Iterable[str], *, truncated: bool = False) -> bool:
+        """What deleting these entails. False, and nothing done, where a relation restricts it. Where all records of a
+        collection go, what `restrict` holds to them goes with them."""
         gone = set(ids)
+        if truncated:
+            gone |= {id for _, id, one in self.pointing(gone) if one["on_delete"] == "restrict"}
         while more := {id for _, id, one in self.pointing(gone) if one["on_delete"] == "cascade"} - gone:
             gone |= more
         left = [found for found in self.pointing(gone) if found[1] not in gone]

@@ -49,7 +49,7 @@ class Writing(World):
             return
         assert status == 422, (sent, problem)
         if not _only_missing_records(problem):
-            self.told(problem, [name for name in bad if not self._dangles(model, name, sent)] or bad)
+            self.told(problem, [name for name in bad if not self._dangles(model, name, sent, who)] or bad)
 
     async def change(self, model: Model, who: str) -> None:
         for id in self.some(model, 1) if model.records else []:
@@ -69,7 +69,7 @@ class Writing(World):
             status, problem = await self.api.ask("PATCH", f"/{model.name}/records/{id}", {"data": sent}, who)
             assert status == 422, (sent, problem)
             if not _only_missing_records(problem):
-                self.told(problem, [name for name in bad if not self._dangles(model, name, sent)] or bad)
+                self.told(problem, [name for name in bad if not self._dangles(model, name, sent, who)] or bad)
 
     async def count(self, model: Model, who: str) -> None:
         """Steps."""

@@ -21,7 +21,7 @@ class Anything(Writing):
                 *[self.create] * 4,
                 *(self.create_bad, self.change, self.change_bad, self.count, self.delete, self.batch, self.upsert),
                 *(self.bulk_update, self.bulk_delete, self.look, self.walk, self.filter, self.change_schema),
-                *(self.round_trip, self.break_schema),
+                *(self.round_trip, self.truncate, self.break_schema),
             ]
         )
         self.done.append(f"{work.__name__} {model.name} {who}")
@@ -69,6 +69,19 @@ class Anything(Writing):
         assert {shown["id"] for shown in page["items"]} == expected, text
 
     # -- out and in -------------------------------------------------------------------------------------------------
+
+    async def truncate(self, model: Model, who: str) -> None:
+        pointed = any(other is not model for other, _, _ in self.pointing(set(model.records)))
+        cascade = self.chance.random() < 0.7
+        status, answer = await self.api.ask(
+            "DELETE", f"/name/{model.name}/truncate", params={"cascade": str(cascade).lower()}
+        )
+        count = len(model.records)
+        if pointed and not (cascade and self.delete_in_model(model.records, truncated=True)):
+            assert (status, answer["code"]) == (409, "RECORD_REFERENCED"), answer
+            return
+        model.records = {}
+        assert (status, answer) == (200, {"deleted_count": count, "collection": model.name})
 
     async def round_trip(self, model: Model, who: str) -> None:
         """What was exported and is imported is what there was."""
