@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import secrets
 from dataclasses import asdict
 from http.cookies import CookieError, SimpleCookie
@@ -37,6 +38,7 @@ from fastcms_common.errors import Conflict, Denied, Invalid, NotFound
 from fastcms_common.redis_connection import redis_errors
 
 COOKIE = "fastcms_oauth"
+_OURS = re.compile(r"[A-Za-z0-9_-]{43}")
 # Seconds.
 STATE_SECONDS = 600
 _PROOF_SECONDS = 300
@@ -296,12 +298,13 @@ def _browser_hash(cookie: str) -> str:
 
 
 def _browser(cookie: str) -> str:
-    """The value that we have set, from a Cookie header; empty where there is none."""
+    """The value that we have set, from a Cookie header; empty where there is none, or one that cannot be ours: it goes
+    back into a header."""
     try:
         found = SimpleCookie(cookie).get(COOKIE)
     except CookieError:
         return ""
-    return found.value if found is not None else ""
+    return found.value if found is not None and _OURS.fullmatch(found.value) else ""
 
 
 def _hash(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -45,6 +46,25 @@ async def test_a_state_is_good_once_and_in_its_own_browser(desk: Desk):
     assert (await desk.complete(back)).access_token
     with pytest.raises(Invalid):
         await desk.complete(back)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [r'"a\012b"', r'"a\015\012Set-Cookie: x=y"', r'"a\000b"', r'"a\073 Domain=evil.example"', "abc", "x" * 8000],
+)
+async def test_a_cookie_that_is_not_ours_is_not_given_back(desk: Desk, value: str):
+    desk.cookie = f"fastcms_oauth={value}"
+    begun = await desk.begin()
+    assert re.fullmatch(r"fastcms_oauth=[\w-]{43}", desk.cookie)
+    assert (await desk.complete(await desk.consent(begun.authorization_url))).access_token
+
+
+async def test_a_browser_keeps_its_cookie_from_one_sign_in_to_the_next(desk: Desk):
+    first = await desk.begin()
+    cookie = desk.cookie
+    await desk.begin()
+    assert desk.cookie == cookie
+    assert (await desk.complete(await desk.consent(first.authorization_url))).access_token
 
 
 async def test_a_state_of_another_realm_is_not_good(desk: Desk):
