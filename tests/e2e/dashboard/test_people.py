@@ -203,6 +203,29 @@ def test_impersonation_begins_shows_itself_and_ends(
     wait_until(lambda: {"impersonation_started", "impersonation_ended"} <= actions(), "both are in the audit log")
 
 
+def test_an_impersonation_that_is_ended_elsewhere_is_told(
+    page: Page, new_user: NewUser, new_collection: NewCollection, admin_client: httpx.Client
+):
+    person = new_user()
+    fields = [{"name": "text", "type": "text"}, {"name": "verdict", "type": "text", "hidden": True}]
+    new_collection("letters", fields, list_rule="", view_rule="")
+    admin_client.post("/api/v1/collections/letters/records", json={"data": {"text": "Dear all", "verdict": "dull"}})
+    open_screen(page, f"users/{person['id']}", "Sam Sample")
+    page.get_by_role("button", name="Impersonate").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("Ticket 4713")
+    page.get_by_role("dialog").get_by_role("button", name="Begin").click()
+    page.get_by_role("link", name="Records").click()
+    page.get_by_label("Collection").select_option("letters")
+    expect(row(page, "Dear all")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="verdict")).to_have_count(0)
+
+    # Both are sessions of the same admin, whose token ends all that they have begun.
+    assert admin_client.delete("/api/v1/admin/impersonate").json() == {"ended": True}
+    page.get_by_role("link", name="Profile").click()
+    expect(page.get_by_text(f"Acting as {person['email']} was ended elsewhere.")).to_be_visible()
+    expect(page.get_by_role("complementary", name="Impersonation")).to_be_hidden()
+
+
 def test_an_impersonation_does_not_outlive_its_page(page: Page, new_user: NewUser, admin_client: httpx.Client):
     person = new_user()
     open_screen(page, f"users/{person['id']}", "Sam Sample")

@@ -1,7 +1,8 @@
 // Calls of the public API, with the token of whoever is signed in or acted as.
 import { useCallback, useEffect, useRef, useState } from "../html.js";
 import { address, content, Problem, send } from "./http.js";
-import { currentToken, leave, ownToken, refresh, stopActing } from "./session.js";
+import { currentToken, leave, ownToken, refresh, session, stopActing } from "./session.js";
+import { toast } from "./toast.js";
 
 const API = "/api/v1";
 // Milliseconds between two looks at what goes on by itself.
@@ -20,12 +21,19 @@ export async function respond(method, path, options = {}) {
   } catch (problem) {
     if (problem.status !== 401 || problem.code === "INVALID_CREDENTIALS") throw problem;
     if (token !== ownToken()) {
-      stopActing();
+      actingIsOver();
       throw problem;
     }
     await renew(token);
     return send(method, API + path, { ...options, token: currentToken() });
   }
+}
+
+/** Whoever goes on as themselves has to know that they do. */
+function actingIsOver() {
+  const { acting } = session.get();
+  stopActing();
+  if (acting) toast(`Acting as ${acting.email} was ended elsewhere. You are yourself again.`, "bad");
 }
 
 async function renew(used) {

@@ -8,9 +8,12 @@ import { startActing } from "../parts/session.js";
 
 const DURATIONS = [["300", "5 minutes"], ["900", "15 minutes"], ["1800", "30 minutes"], ["3600", "1 hour"], ["14400", "4 hours"], ["86400", "1 day"]];
 
+/** A collection without the fields that only admins see. */
+const asSeen = (collection) => ({ ...collection, schema: { fields: collection.schema.fields.filter((field) => !field.hidden) } });
+
 export function ImpersonateDialog({ person, onClose }) {
   const form = useForm({ reason: "", duration: "1800" }, async ({ reason, duration }) => {
-    const collections = (await call("GET", "/collections", { query: { per_page: 500 } })).items;
+    const collections = (await call("GET", "/collections", { query: { per_page: 500 } })).items.map(asSeen);
     const grant = await call("POST", `/admin/users/${person.id}/impersonate`, { query: { duration }, body: { reason } });
     startActing(grant.access_token, { ...person, until: Date.now() + grant.expires_in * 1000, reason, collections });
     go(link());
