@@ -14,7 +14,6 @@ import secrets
 from dataclasses import asdict
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from redis.asyncio import Redis
@@ -26,7 +25,7 @@ from auth_service.master_key import MasterKey
 from auth_service.members import Members
 from auth_service.models import Identity, OAuthLink, OAuthProvider
 from auth_service.oauth_clients import Flow, OAuthClients, Stranger
-from auth_service.oauth_providers import Providers
+from auth_service.oauth_providers import Providers, web_address
 from auth_service.oauth_store import OAuthStore
 from auth_service.realms import Realm
 from auth_service.sessions import Sessions
@@ -90,8 +89,8 @@ class OAuth:
         somebody who is signed in and wants a link."""
         self._check_on(realm)
         provider = await self._providers.enabled(name)
-        parts = urlsplit(redirect_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+        parts = web_address(redirect_url)
+        if parts is None or parts.fragment:
             raise Invalid.field("redirect_url", "Must be an absolute http or https address without a fragment.")
         state, browser = secrets.token_urlsafe(32), _browser(cookie) or secrets.token_urlsafe(32)
         flow = Flow(secrets.token_urlsafe(32), secrets.token_urlsafe(64), redirect_url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -117,6 +117,15 @@ def replaced(provider: OAuthProvider, **changes: Any) -> OAuthProvider:
     return msgspec.structs.replace(provider, **changes)
 
 
+def web_address(text: str) -> SplitResult | None:
+    """The parts of an absolute http or https address; None where it is none."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None
+
+
 def _check(provider: OAuthProvider) -> None:
     problems = []
     if not _NAME.fullmatch(provider.name):
@@ -124,8 +133,8 @@ def _check(provider: OAuthProvider) -> None:
     if provider.kind == "oidc" and not provider.issuer:
         problems.append(FieldError("issuer", "This field is required."))
     if provider.issuer:
-        parts = urlsplit(provider.issuer)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        parts = web_address(provider.issuer)
+        if parts is None or parts.query or parts.fragment:
             problems.append(FieldError("issuer", "Must be an http or https address without query and fragment."))
     if not provider.client_id:
         problems.append(FieldError("client_id", "This field is required."))

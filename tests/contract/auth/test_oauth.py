@@ -230,7 +230,20 @@ async def test_a_provider_that_is_away_is_said_to_be_away(desk: Desk):
     assert refused.value.reason == "PROVIDER_UNAVAILABLE"
 
 
-@pytest.mark.parametrize("url", ["", "/back", "javascript:alert(1)", "ftp://x/y", "https://x/y#z", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/back",
+        "javascript:alert(1)",
+        "ftp://x/y",
+        "https://x/y#z",
+        "https://",
+        "https://[::1",
+        "https://[x]/",
+        "https://a\u2100b",
+    ],
+)
 async def test_a_bad_redirect_address_is_named(desk: Desk, url: str):
     request = oauth_pb2.AuthorizeOAuthRequest(collection="customers", provider="local", redirect_url=url)
     with pytest.raises(Invalid) as refused:
@@ -244,6 +257,7 @@ async def test_a_bad_redirect_address_is_named(desk: Desk, url: str):
         ({"name": "Local!"}, "name"),
         ({"issuer": None}, "issuer"),
         ({"issuer": "ftp://x"}, "issuer"),
+        ({"issuer": "http://[::1"}, "issuer"),
         ({"kind": "facebook"}, "kind"),
         ({"client_id": ""}, "client_id"),
         ({"scopes": ["a b"]}, "scopes"),
