@@ -46,10 +46,13 @@ class Writer:
             raise Failed(f"{self.path} cannot be written: {error.strerror}") from None
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         with suppress(OSError):
             self._tar.close()
         self._part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            # A disk that is full, most likely; tarfile's own errors of this kind have no number.
+            raise Failed(f"{self.path} cannot be written: {error.strerror or error}") from None
 
     def add(self, name: str, file: Path) -> None:
         """Takes a file in, as it is now."""

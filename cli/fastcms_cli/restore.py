@@ -32,6 +32,8 @@ def restore(deployment: Deployment, source: Path, *, force: bool) -> Reader:
             _put(deployment, archive, folder, target, force=force)
         except CopyFailed as error:
             raise Failed(str(error)) from None
+        except OSError as error:
+            raise Failed(f"{folder.path} cannot be written: {error.strerror}. Make room, and restore again") from None
     return archive
 
 

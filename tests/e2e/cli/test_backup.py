@@ -126,6 +126,35 @@ def test_a_backup_of_a_suite_that_is_stopped_is_the_same(archive: tuple[Path, li
     assert "key" in other.stderr
 
 
+def test_a_full_disk_ends_a_backup_in_one_line_and_leaves_nothing(
+    archive: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    fastcms(tmp_path / "stopped", "restore", archive[0])
+    largest = max(file.stat().st_size for file in (tmp_path / "stopped").glob("*.db"))
+    to = tmp_path / "to"
+    to.mkdir()
+
+    # Each database fits, all of them do not.
+    full = fastcms(tmp_path / "stopped", "backup", to / "all.tar", largest_file=largest + 4096)
+
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1), full.stderr
+    assert "all.tar cannot be written: " in full.stderr
+    assert list(to.iterdir()) == []
+
+
+def test_a_full_disk_ends_a_restore_in_one_line_and_it_can_be_done_again(
+    archive: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    there = tmp_path / "there"
+
+    full = fastcms(there, "restore", archive[0], largest_file=50_000)
+
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1), full.stderr
+    assert f"{there} cannot be written: " in full.stderr
+    again = fastcms(there, "restore", archive[0])
+    assert again.returncode == 0, again.stderr
+
+
 @contextmanager
 def _signed_in(suite: Suite) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=suite.base_url, trust_env=False, timeout=20) as client:
