@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -22,6 +23,8 @@ Sign: TypeAlias = Literal["+", "-"]
 NOT_KNOWN = "is not a field of this collection"
 FIXED = "is set by the server"
 LACKS = "lacks what only admins can give"
+# Unknown names that one body is told of: there may be millions, in a body of many records.
+MAX_UNKNOWN = 100
 _JSON_BUT_NULL: Any = dict[str, Any] | list[Any] | str | int | float | bool
 # What msgspec makes of a value that is not of the type; of half a surrogate pair where no text belongs, the last one.
 _UNFIT = (msgspec.ValidationError, OverflowError, UnicodeError)
@@ -155,7 +158,8 @@ class Validator:
     def values(self, data: Mapping[str, Any], prefix: str, errors: list[FieldError]) -> dict[str, Any]:
         """The values of a new record by storage key, defaults among them; mistakes are added to `errors`."""
         values: dict[str, Any] = dict(self._defaults)
-        errors.extend(FieldError(f"{prefix}{name}", self._unknown(name)) for name in data if name not in self._rules)
+        unknown = islice((name for name in data if name not in self._rules), MAX_UNKNOWN)
+        errors.extend(FieldError(f"{prefix}{name}", self._unknown(name)) for name in unknown)
         if self._lacks:
             errors.append(FieldError(prefix.rstrip(".") or "body", LACKS))
         for name, rule in self._rules.items():
@@ -190,6 +194,8 @@ class Validator:
             sign = name[len(plain) :]
             if rule is None or sign not in ("", "+", "-") or (sign and not _steps(rule.field)):
                 errors.append(FieldError(f"{prefix}data.{name}", self._unknown(name)))
+                if len(errors) >= MAX_UNKNOWN:
+                    break
                 continue
             if plain in seen:
                 errors.append(FieldError(f"{prefix}data.{name}", "is given twice"))
@@ -214,7 +220,8 @@ class Validator:
             if prefix:
                 raise Invalid.field(prefix.rstrip("."), "must be an object")
             refuse_json("a JSON object")
-        errors = [FieldError(f"{prefix}{name}", "is not known here") for name in body if name not in known]
+        unknown = islice((name for name in body if name not in known), MAX_UNKNOWN)
+        errors = [FieldError(f"{prefix}{name}", "is not known here") for name in unknown]
         data = body.get("data")
         if not isinstance(data, dict):
             message = "must be an object" if "data" in body else "is required"

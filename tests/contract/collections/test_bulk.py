@@ -145,6 +145,17 @@ async def test_a_batch_has_an_end(many: Many) -> None:
 
 
 @on_one_engine
+async def test_unknown_names_are_told_of_up_to_a_point(many: Many) -> None:
+    data = {f"k{number}": 1 for number in range(3000)}
+    id = (await many.server.add("things", n=1))["id"]
+    for answer in (
+        await many.batch({"data": data}, {"data": {}, **data}),
+        await many.upsert({"id": id, "data": data}, {"data": data}),
+    ):
+        assert [len(error["errors"]) for error in answer["errors"]] == [100, 100]
+
+
+@on_one_engine
 @pytest.mark.parametrize("name", ["BatchCreateRecords", "UpsertRecords", "BulkUpdateRecords", "BulkDeleteRecords"])
 @pytest.mark.parametrize(
     "body", [{}, {"records": None}, {"records": {}}, {"record_ids": [1]}, {"record_ids": "x"}, {"more": 1}]
