@@ -18,6 +18,7 @@ from auth_service.sessions import Sessions
 from auth_service.store import AuthStore
 from fastcms.admin.v1.audit_pb2 import AuditEvent
 from fastcms_common import times
+from fastcms_common.access import refuse_impersonation
 from fastcms_common.audit import AuditLog, build_event
 from fastcms_common.context import Caller
 from fastcms_common.errors import Conflict, Denied, Malformed, NotFound, Unauthenticated
@@ -66,7 +67,8 @@ class Impersonations:
 
         A grant that the admin has for the same person already is ended by it. Contract, section 4, tells the refusals.
         """
-        actor = await self._actor(actor_token)
+        caller = await self._alive(actor_token)
+        actor = await self._actor(caller)
         if actor.id == target_id:
             raise Malformed("You cannot impersonate yourself.", reason="SELF_IMPERSONATION")
         target = await self._store.identity(target_id)
@@ -84,6 +86,9 @@ class Impersonations:
             raise Conflict(
                 "Another impersonation of this user was started meanwhile.", reason="IMPERSONATION_SUPERSEDED"
             )
+        if await self._changed(caller, target):
+            await self._end(grant, "session_ended")
+            raise Conflict("An account was changed meanwhile. Try again.", reason="ACCOUNT_CHANGED")
         token = self._tokens.for_session(target, grant.id, duration, actor_id=actor.id)
         return Started(grant, target, token)
 
@@ -117,10 +122,8 @@ class Impersonations:
         """Who acted as this person, the newest first."""
         return await self._grants.grants_for(target_id, limit)
 
-    async def _actor(self, token: str) -> Identity:
-        caller = await self._alive(token)
-        if caller.actor_id is not None:
-            raise Denied("This cannot be done while impersonating.", reason="FORBIDDEN_WHILE_IMPERSONATING")
+    async def _actor(self, caller: Caller) -> Identity:
+        refuse_impersonation(caller)
         if not caller.is_admin:
             raise Denied("Only admins may do this.", reason="ADMIN_REQUIRED")
         # The token says what was true when it was made; what counts is what is true now.
@@ -128,6 +131,14 @@ class Impersonations:
         if actor is None or actor.state != "active" or actor.disabled or actor.rank == 0:
             raise Denied("Only admins may do this.", reason="ADMIN_REQUIRED")
         return actor
+
+    async def _changed(self, caller: Caller, target: Identity) -> bool:
+        """Whether the admin may not act any more, or the person not be acted as. Who fell or rose since they were read
+        had every session ended that there was; the new one was not there yet, so it is for us to look again."""
+        if await self._sessions.get(caller.session_id or "") is None:
+            return True
+        now = await self._store.identity(target.id)
+        return now is None or (now.state, now.epoch) != (target.state, target.epoch)
 
     async def _alive(self, token: str) -> Caller:
         caller = await self._verifier.verify(token)

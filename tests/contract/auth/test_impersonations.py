@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import orjson
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from auth_service.models import Identity
+from auth_service.sessions import Sessions
 from fastcms.auth.v1 import auth_pb2, credentials_pb2, identities_pb2
-from fastcms_common.errors import Denied, DomainError, Invalid, Malformed, NotFound, Unauthenticated
+from fastcms_common import redis_keys
+from fastcms_common.errors import Conflict, Denied, DomainError, Invalid, Malformed, NotFound, Unauthenticated
 from tests.contract.auth.server import EMAIL, PASSWORD, AuthServer
 from tests.contract.auth.shop import Shop
 
@@ -181,6 +185,40 @@ async def test_what_a_thief_has_begun_ends_with_the_admins_sessions(
     assert await cast.server.me(others)
     (ended,) = await cast.server.audit("impersonation_ended")
     assert orjson.loads(ended.details)["reason"] == "session_ended"
+
+
+@pytest.mark.parametrize(
+    ("rpc", "who", "changes"),
+    [
+        ("UpdateIdentity", "anna", {"role": "user"}),
+        ("DisableIdentity", "anna", {}),
+        ("DeleteIdentity", "anna", {}),
+        ("RevokeIdentitySessions", "anna", {}),
+        ("UpdateIdentity", "uli", {"role": "admin"}),
+        ("DisableIdentity", "uli", {}),
+        ("DeleteIdentity", "uli", {}),
+    ],
+)
+async def test_who_falls_or_rises_while_it_begins_stops_it(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, rpc: str, who: str, changes: dict[str, str]
+):
+    """Everything that ends sessions has come and gone before there is one to end."""
+    request = getattr(identities_pb2, f"{rpc}Request")(
+        id=cast.ids[who], **changes, **({"update_mask": FieldMask(paths=list(changes))} if changes else {})
+    )
+    opened: list[str] = []
+    open_session = Sessions.open_impersonation
+
+    async def open_late(self: Sessions, target: Identity, actor_id: str, session_id: str, lifetime: int) -> None:
+        await cast.server.call(getattr(cast.server.identities, rpc), request, cast.tokens["root"])
+        await open_session(self, target, actor_id, session_id, lifetime)
+        opened.append(session_id)
+
+    monkeypatch.setattr(Sessions, "open_impersonation", open_late)
+    with pytest.raises(Conflict) as refused:
+        await cast.start("anna", "uli")
+    assert refused.value.reason == "ACCOUNT_CHANGED"
+    assert not await cast.server.redis.exists(redis_keys.session(opened[0]))
 
 
 async def test_nobody_but_a_service_may_ask(cast: Cast):
