@@ -21,6 +21,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from auth_service.models import OAuthProvider
+from auth_service.oauth_providers import web_address
 from fastcms_common.errors import Unauthenticated, Unavailable
 from fastcms_common.logs import get_logger
 
@@ -91,17 +92,17 @@ class OAuthClients:
             "code_verifier": flow.verifier,
             "client_id": provider.client_id,
         }
-        methods = endpoints.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        methods = endpoints.get("token_endpoint_auth_methods_supported")
+        if not isinstance(methods, list):
+            methods = ["client_secret_basic"]
         auth = None
         if secret is not None and "client_secret_basic" in methods:
             # RFC 6749, 2.3.1: both are form-encoded first.
             auth = httpx.BasicAuth(quote_plus(provider.client_id), quote_plus(secret))
         elif secret is not None:
             form["client_secret"] = secret
-        request = self._http.build_request(
-            "POST", endpoints["token_endpoint"], data=form, headers={"Accept": "application/json"}
-        )
-        answer = await self._json(request, auth)
+        headers = {"Accept": "application/json"}
+        answer = await self._json("POST", endpoints["token_endpoint"], auth, data=form, headers=headers)
         if provider.kind == "github":
             return await self._github_user(endpoints, _text(answer, "access_token"))
         claims = await self._id_token(provider, endpoints, flow, answer)
@@ -122,7 +123,8 @@ class OAuthClients:
         if str(found.get("issuer", "")).rstrip("/") != issuer and provider.kind != "microsoft":
             raise _unavailable("the issuer calls itself otherwise")
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-            _text(found, name)
+            if web_address(_text(found, name)) is None:
+                raise _unavailable(f"its {name} is no address")
         return found
 
     async def _id_token(
@@ -172,7 +174,7 @@ class OAuthClients:
         claims: dict[str, Any],
     ) -> Stranger:
         if not claims.get("email") and "userinfo_endpoint" in endpoints and answer.get("access_token"):
-            told = await self._get(endpoints["userinfo_endpoint"], _text(answer, "access_token"))
+            told = await self._get(_text(endpoints, "userinfo_endpoint"), _text(answer, "access_token"))
             # OpenID Connect Core, 5.3.2: it may be about somebody else.
             if isinstance(told, dict) and told.get("sub") == claims["sub"]:
                 claims = claims | {name: told[name] for name in ("email", "email_verified") if name in told}
@@ -194,14 +196,14 @@ class OAuthClients:
 
     async def _get(self, url: str, access_token: str) -> Any:
         headers = {"Authorization": f"Bearer {access_token}", "Accept": "application/json"}
-        return await self._json(self._http.build_request("GET", url, headers=headers), None)
+        return await self._json("GET", url, headers=headers)
 
     async def _document(self, url: str) -> dict[str, Any]:
         until, known = self._documents.get(url, (0.0, {}))
         if until > time.monotonic():
             return known
         try:
-            found = await self._json(self._http.build_request("GET", url), None)
+            found = await self._json("GET", url)
         except Unauthenticated:
             raise _unavailable("it does not tell of itself") from None
         if not isinstance(found, dict):
@@ -209,10 +211,11 @@ class OAuthClients:
         self._documents[url] = (time.monotonic() + _FRESH, found)
         return found
 
-    async def _json(self, request: httpx.Request, auth: httpx.Auth | None) -> Any:
+    async def _json(self, method: str, url: str, auth: httpx.Auth | None = None, **more: Any) -> Any:
         try:
-            answer = await self._http.send(request, auth=auth)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            answer = await self._http.send(self._http.build_request(method, url, **more), auth=auth)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            # ValueError: what a provider tells is no address, or does not fit into a header.
             raise _unavailable(type(error).__name__) from error
         if answer.status_code >= 500 or len(answer.content) > _MAX_ANSWER:
             raise _unavailable(f"status {answer.status_code}")

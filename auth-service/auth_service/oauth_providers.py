@@ -121,9 +121,11 @@ def web_address(text: str) -> SplitResult | None:
     """The parts of an absolute http or https address; None where it is none."""
     try:
         parts = urlsplit(text)
+        # Reading the port is what checks it.
+        sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port >= 0)
     except ValueError:
         return None
-    return parts if parts.scheme in ("http", "https") and parts.hostname else None
+    return parts if sound else None
 
 
 def _check(provider: OAuthProvider) -> None:
