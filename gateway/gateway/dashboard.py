@@ -125,7 +125,7 @@ class _SessionEndpoint:
         else:
             # Browsers send it with every POST; those old enough to send no Sec-Fetch-Site are judged by it.
             origin = request.header(b"origin") or ""
-            own = origin == self._origin or urlsplit(origin).netloc == (request.header(b"host") or "-")
+            own = origin == self._origin or origin.partition("://")[2] == (request.header(b"host") or "-")
         if not own:
             raise Refused(403, "FOREIGN_ORIGIN", "This is for pages of the dashboard only.")
 

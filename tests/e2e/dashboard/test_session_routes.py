@@ -76,11 +76,12 @@ def test_a_dead_cookie_is_taken_back(client: httpx.Client):
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {},
     ],
-    ids=["another origin", "no origin to tell", "another site", "a neighbour", "nothing said"],
+    ids=["another origin", "no origin to tell", "none that can be read", "another site", "a neighbour", "nothing said"],
 )
 def test_only_pages_of_the_gateway_may_use_the_routes(suite: Suite, route: str, headers: dict[str, str]):
     answer = httpx.post(f"{suite.base_url}/admin/session/{route}", json=CREDENTIALS, headers=headers, trust_env=False)
