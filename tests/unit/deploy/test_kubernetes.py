@@ -8,6 +8,7 @@ import re
 import shutil
 import warnings
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,16 +87,34 @@ def _sorted(value: Any) -> Any:
     return value
 
 
-@pytest.fixture(scope="module")
-def with_mutual_tls(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    """The overlay `prod` with the component that its comment speaks of."""
-    k8s = tmp_path_factory.mktemp("mutual-tls") / "k8s"
+def with_component(name: str, folder: Path) -> list[Manifest]:
+    """The overlay `prod` with the component that a comment there speaks of."""
+    k8s = folder / "k8s"
     shutil.copytree(K8S, k8s)
     kustomization = k8s / "overlays" / "prod" / "kustomization.yaml"
     text = kustomization.read_text()
-    assert "  # - ../../components/mutual-tls\n" in text
-    kustomization.write_text(text.replace("# - ../../components/mutual-tls", "- ../../components/mutual-tls"))
+    assert f"  # - ../../components/{name}\n" in text
+    kustomization.write_text(text.replace(f"# - ../../components/{name}", f"- ../../components/{name}"))
     return rendered(kustomization.parent)
+
+
+@pytest.fixture(scope="module")
+def with_mutual_tls(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    return with_component("mutual-tls", tmp_path_factory.mktemp("mutual-tls"))
+
+
+def test_with_tracing_every_process_reaches_the_port_of_the_collector_in_the_example(tmp_path: Path) -> None:
+    example = (K8S / "overlays" / "prod" / "kustomization.yaml").read_text()
+    address = re.search(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://[\w-]+\.([\w-]+):(\d+)", example)
+    assert address is not None
+
+    (added,) = [one for one in with_component("tracing", tmp_path) if one not in manifests("prod")]
+
+    kubernetes_validate.validate(added, VERSIONS[-1], strict=True)
+    assert _names(added["spec"]["podSelector"]) == set(MEMBERS)
+    (rule,) = added["spec"]["egress"]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": address[1]}}}]
+    assert rule["ports"] == [{"port": int(address[2])}]
 
 
 def test_with_mutual_tls_each_process_has_a_certificate_in_the_name_that_it_is_called_by(with_mutual_tls) -> None:
