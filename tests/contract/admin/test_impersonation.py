@@ -185,6 +185,15 @@ async def test_nobody_unknown_can_be_impersonated(server: AdminServer, people: P
     await refused(server, people, "01900000-0000-7000-8000-000000000000", "USER_NOT_FOUND")
 
 
+async def test_what_is_too_long_to_be_an_id_does_not_get_into_the_log(server: AdminServer, people: People):
+    """Anyone who is signed in may knock here."""
+    with pytest.raises(Invalid) as caught:
+        await server.impersonate("x" * 65, people.user)
+    assert [field.field for field in caught.value.fields] == ["user_id"]
+    await server.impersonate(people.user_id, people.root)
+    assert (await server.events(people.root, event_action="impersonation_refused")).total == 0
+
+
 @pytest.mark.parametrize("duration", [0, 59, 86401, -1])
 async def test_a_duration_outside_its_bounds_is_refused_by_name(server: AdminServer, people: People, duration: int):
     with pytest.raises(Invalid) as caught:

@@ -28,21 +28,29 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/admin.proto\x12\x10\x66\x61stcms.admin.v1\x1a fastcms/auth/v1/identities.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x01\n\x16ImpersonateUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x86\x01\n\x17ImpersonateUserResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x1c\n\x14impersonated_user_id\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x87\x01\n\x19StartImpersonationRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x7f\n\x1aStartImpersonationResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x39\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"\x19\n\x17\x45ndImpersonationRequest\")\n\x18\x45ndImpersonationResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"\'\n\x14GetLockStatusRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"$\n\x11UnlockUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t2\xf0\x08\n\x0c\x41\x64minService\x12\xca\x02\n\x0fImpersonateUser\x12(.fastcms.admin.v1.ImpersonateUserRequest\x1a).fastcms.admin.v1.ImpersonateUserResponse\"\xe1\x01\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\xa2\x01\x42\x12SELF_IMPERSONATIONB\rRANK_TOO_HIGHB\x0e\x41\x44MIN_REQUIREDB\x1d\x46ORBIDDEN_WHILE_IMPERSONATINGB\x10\x41\x43\x43OUNT_DISABLEDB\x0f\x41\x43\x43OUNT_CHANGEDB\x18IMPERSONATION_SUPERSEDEDB\x11\x41UDIT_UNAVAILABLE\x82\xd3\xe4\x93\x02.\")/api/v1/admin/users/{user_id}/impersonate:\x01*\x12\xd0\x02\n\x12StartImpersonation\x12+.fastcms.admin.v1.StartImpersonationRequest\x1a,.fastcms.admin.v1.StartImpersonationResponse\"\xde\x01\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\xa2\x01\x42\x12SELF_IMPERSONATIONB\rRANK_TOO_HIGHB\x0e\x41\x44MIN_REQUIREDB\x1d\x46ORBIDDEN_WHILE_IMPERSONATINGB\x10\x41\x43\x43OUNT_DISABLEDB\x0f\x41\x43\x43OUNT_CHANGEDB\x18IMPERSONATION_SUPERSEDEDB\x11\x41UDIT_UNAVAILABLE\x82\xd3\xe4\x93\x02+\"&/api/admin/users/{user_id}/impersonate:\x01*\x12\xac\x01\n\x10\x45ndImpersonation\x12).fastcms.admin.v1.EndImpersonationRequest\x1a*.fastcms.admin.v1.EndImpersonationResponse\"A\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02\x35*\x19/api/v1/admin/impersonateZ\x18*\x16/api/admin/impersonate\x12\x8d\x01\n\rGetLockStatus\x12&.fastcms.admin.v1.GetLockStatusRequest\x1a\x1b.fastcms.auth.v1.LockStatus\"7\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02+\x12)/api/v1/admin/users/{user_id}/lock-status\x12\x80\x01\n\nUnlockUser\x12#.fastcms.admin.v1.UnlockUserRequest\x1a\x19.fastcms.auth.v1.Identity\"2\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02&\"$/api/v1/admin/users/{user_id}/unlockb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61stcms/admin/v1/admin.proto\x12\x10\x66\x61stcms.admin.v1\x1a fastcms/auth/v1/identities.proto\x1a\x1f\x66\x61stcms/common/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x01\n\x16ImpersonateUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x86\x01\n\x17ImpersonateUserResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x1c\n\x14impersonated_user_id\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\x8f\x01\n\x19StartImpersonationRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\x12#\n\x08\x64uration\x18\x02 \x01(\x05\x42\x0c\x9a\xb5\x18\x08 <(\x80\xa3\x05H\x01H\x00\x88\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x07\x9a\xb5\x18\x03\x18\xf4\x03H\x01\x88\x01\x01\x42\x0b\n\t_durationB\t\n\x07_reason\"\x7f\n\x1aStartImpersonationResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12\x39\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"\x19\n\x17\x45ndImpersonationRequest\")\n\x18\x45ndImpersonationResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"/\n\x14GetLockStatusRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@\",\n\x11UnlockUserRequest\x12\x17\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xb5\x18\x02\x18@2\xf0\x08\n\x0c\x41\x64minService\x12\xca\x02\n\x0fImpersonateUser\x12(.fastcms.admin.v1.ImpersonateUserRequest\x1a).fastcms.admin.v1.ImpersonateUserResponse\"\xe1\x01\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\xa2\x01\x42\x12SELF_IMPERSONATIONB\rRANK_TOO_HIGHB\x0e\x41\x44MIN_REQUIREDB\x1d\x46ORBIDDEN_WHILE_IMPERSONATINGB\x10\x41\x43\x43OUNT_DISABLEDB\x0f\x41\x43\x43OUNT_CHANGEDB\x18IMPERSONATION_SUPERSEDEDB\x11\x41UDIT_UNAVAILABLE\x82\xd3\xe4\x93\x02.\")/api/v1/admin/users/{user_id}/impersonate:\x01*\x12\xd0\x02\n\x12StartImpersonation\x12+.fastcms.admin.v1.StartImpersonationRequest\x1a,.fastcms.admin.v1.StartImpersonationResponse\"\xde\x01\x8a\xb5\x18\x02\x08\x03\x92\xb5\x18\xa2\x01\x42\x12SELF_IMPERSONATIONB\rRANK_TOO_HIGHB\x0e\x41\x44MIN_REQUIREDB\x1d\x46ORBIDDEN_WHILE_IMPERSONATINGB\x10\x41\x43\x43OUNT_DISABLEDB\x0f\x41\x43\x43OUNT_CHANGEDB\x18IMPERSONATION_SUPERSEDEDB\x11\x41UDIT_UNAVAILABLE\x82\xd3\xe4\x93\x02+\"&/api/admin/users/{user_id}/impersonate:\x01*\x12\xac\x01\n\x10\x45ndImpersonation\x12).fastcms.admin.v1.EndImpersonationRequest\x1a*.fastcms.admin.v1.EndImpersonationResponse\"A\x8a\xb5\x18\x02\x08\x03\x82\xd3\xe4\x93\x02\x35*\x19/api/v1/admin/impersonateZ\x18*\x16/api/admin/impersonate\x12\x8d\x01\n\rGetLockStatus\x12&.fastcms.admin.v1.GetLockStatusRequest\x1a\x1b.fastcms.auth.v1.LockStatus\"7\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02+\x12)/api/v1/admin/users/{user_id}/lock-status\x12\x80\x01\n\nUnlockUser\x12#.fastcms.admin.v1.UnlockUserRequest\x1a\x19.fastcms.auth.v1.Identity\"2\x8a\xb5\x18\x02\x08\x04\x82\xd3\xe4\x93\x02&\"$/api/v1/admin/users/{user_id}/unlockb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fastcms.admin.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_IMPERSONATEUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_IMPERSONATEUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
   _globals['_IMPERSONATEUSERREQUEST'].fields_by_name['duration']._loaded_options = None
   _globals['_IMPERSONATEUSERREQUEST'].fields_by_name['duration']._serialized_options = b'\232\265\030\010 <(\200\243\005H\001'
   _globals['_IMPERSONATEUSERREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_IMPERSONATEUSERREQUEST'].fields_by_name['reason']._serialized_options = b'\232\265\030\003\030\364\003'
+  _globals['_STARTIMPERSONATIONREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_STARTIMPERSONATIONREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
   _globals['_STARTIMPERSONATIONREQUEST'].fields_by_name['duration']._loaded_options = None
   _globals['_STARTIMPERSONATIONREQUEST'].fields_by_name['duration']._serialized_options = b'\232\265\030\010 <(\200\243\005H\001'
   _globals['_STARTIMPERSONATIONREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_STARTIMPERSONATIONREQUEST'].fields_by_name['reason']._serialized_options = b'\232\265\030\003\030\364\003'
+  _globals['_GETLOCKSTATUSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_GETLOCKSTATUSREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
+  _globals['_UNLOCKUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_UNLOCKUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\265\030\002\030@'
   _globals['_ADMINSERVICE'].methods_by_name['ImpersonateUser']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ImpersonateUser']._serialized_options = b'\212\265\030\002\010\003\222\265\030\242\001B\022SELF_IMPERSONATIONB\rRANK_TOO_HIGHB\016ADMIN_REQUIREDB\035FORBIDDEN_WHILE_IMPERSONATINGB\020ACCOUNT_DISABLEDB\017ACCOUNT_CHANGEDB\030IMPERSONATION_SUPERSEDEDB\021AUDIT_UNAVAILABLE\202\323\344\223\002.\")/api/v1/admin/users/{user_id}/impersonate:\001*'
   _globals['_ADMINSERVICE'].methods_by_name['StartImpersonation']._loaded_options = None
@@ -54,21 +62,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['UnlockUser']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['UnlockUser']._serialized_options = b'\212\265\030\002\010\004\202\323\344\223\002&\"$/api/v1/admin/users/{user_id}/unlock'
   _globals['_IMPERSONATEUSERREQUEST']._serialized_start=181
-  _globals['_IMPERSONATEUSERREQUEST']._serialized_end=313
-  _globals['_IMPERSONATEUSERRESPONSE']._serialized_start=316
-  _globals['_IMPERSONATEUSERRESPONSE']._serialized_end=450
-  _globals['_STARTIMPERSONATIONREQUEST']._serialized_start=453
-  _globals['_STARTIMPERSONATIONREQUEST']._serialized_end=588
-  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_start=590
-  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_end=717
-  _globals['_ENDIMPERSONATIONREQUEST']._serialized_start=719
-  _globals['_ENDIMPERSONATIONREQUEST']._serialized_end=744
-  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_start=746
-  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_end=787
-  _globals['_GETLOCKSTATUSREQUEST']._serialized_start=789
-  _globals['_GETLOCKSTATUSREQUEST']._serialized_end=828
-  _globals['_UNLOCKUSERREQUEST']._serialized_start=830
-  _globals['_UNLOCKUSERREQUEST']._serialized_end=866
-  _globals['_ADMINSERVICE']._serialized_start=869
-  _globals['_ADMINSERVICE']._serialized_end=2005
+  _globals['_IMPERSONATEUSERREQUEST']._serialized_end=321
+  _globals['_IMPERSONATEUSERRESPONSE']._serialized_start=324
+  _globals['_IMPERSONATEUSERRESPONSE']._serialized_end=458
+  _globals['_STARTIMPERSONATIONREQUEST']._serialized_start=461
+  _globals['_STARTIMPERSONATIONREQUEST']._serialized_end=604
+  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_start=606
+  _globals['_STARTIMPERSONATIONRESPONSE']._serialized_end=733
+  _globals['_ENDIMPERSONATIONREQUEST']._serialized_start=735
+  _globals['_ENDIMPERSONATIONREQUEST']._serialized_end=760
+  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_start=762
+  _globals['_ENDIMPERSONATIONRESPONSE']._serialized_end=803
+  _globals['_GETLOCKSTATUSREQUEST']._serialized_start=805
+  _globals['_GETLOCKSTATUSREQUEST']._serialized_end=852
+  _globals['_UNLOCKUSERREQUEST']._serialized_start=854
+  _globals['_UNLOCKUSERREQUEST']._serialized_end=898
+  _globals['_ADMINSERVICE']._serialized_start=901
+  _globals['_ADMINSERVICE']._serialized_end=2037
 # @@protoc_insertion_point(module_scope)
