@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway.routes import PACKAGES
 from scheduler_service.scraping import parse_targets
@@ -141,6 +142,26 @@ def test_with_mutual_tls_each_process_has_a_certificate_in_the_name_that_it_is_c
             for kind, target in {"startupProbe": "/", "readinessProbe": "", "livenessProbe": "/"}.items():
                 assert only[kind]["exec"]["command"] == ["healthy", f"127.0.0.1:8000{target}"]
                 assert "grpc" not in only[kind]
+
+
+def test_the_nightly_backup_has_all_that_the_command_reads_and_is_confined(tmp_path: Path) -> None:
+    added = {one["kind"]: one for one in with_component("backups", tmp_path) if one not in manifests("prod")}
+    spec = added["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (only,) = spec["containers"]
+    (secrets,) = [volume["secret"]["items"] for volume in spec["volumes"] if "secret" in volume]
+    (claim,) = [one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"] if one["name"] == "backups"]
+    on_compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["cli"]["environment"]
+
+    for manifest in added.values():
+        kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+    assert {one["name"]: one["value"] for one in only["env"]} | {"APP_URL": on_compose["APP_URL"]} == on_compose
+    files = {one["value"] for one in only["env"] if one["name"].endswith("_FILE")}
+    assert files == {f"/run/secrets/{item['path']}" for item in secrets}
+    assert claim == added["PersistentVolumeClaim"]["metadata"]["name"]
+    assert {key: spec[key] for key in ("securityContext", "automountServiceAccountToken")} == {
+        key: pod("auth-service")[key] for key in ("securityContext", "automountServiceAccountToken")
+    }
+    assert only["securityContext"] == container("auth-service")["securityContext"]
 
 
 def test_no_manifest_is_left_out() -> None:
