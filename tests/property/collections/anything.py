@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.property.collections.any_field import Definition, a_field, as_kept, is_many
+from tests.property.collections.any_rule import Rules
 from tests.property.collections.any_world import Model, Values
 from tests.property.collections.any_writes import Writing
 
@@ -21,7 +22,7 @@ class Anything(Writing):
                 *[self.create] * 4,
                 *(self.create_bad, self.change, self.change_bad, self.count, self.delete, self.batch, self.upsert),
                 *(self.bulk_update, self.bulk_delete, self.look, self.walk, self.filter, self.change_schema),
-                *(self.round_trip, self.truncate, self.break_schema),
+                *(self.round_trip, self.truncate, self.break_schema, self.judge),
             ]
         )
         self.done.append(f"{work.__name__} {model.name} {who}")
@@ -67,6 +68,27 @@ class Anything(Writing):
         assert status == 200, (text, page)
         expected = {id for id, record in model.records.items() if _holds(record[one["name"]], op, value)}
         assert {shown["id"] for shown in page["items"]} == expected, text
+
+    async def judge(self, model: Model, who: str) -> None:
+        """Under one rule the same records are listed, viewed and changed: by the database's query and one by one."""
+        schemas = {other.name: other.fields for other in self.models}
+        rule = Rules(self.chance, schemas, self.ids()).rule(model.name)
+        self.done.append(rule)
+        rules = dict.fromkeys(("list_rule", "view_rule", "update_rule"), rule)
+        status, problem = await self.api.ask("PATCH", f"/{model.id}", rules)
+        if status != 200:
+            assert problem["code"] == "RULE_INVALID", problem
+            return
+        who = self.chance.choice(["user", "nobody"])
+        status, page = await self.api.ask("GET", f"/{model.name}/records", who=who, params={"per_page": "500"})
+        assert status == 200, page
+        listed = {shown["id"] for shown in page["items"]}
+        assert page["total"] == len(listed)
+        for id in model.records:
+            at = f"/{model.name}/records/{id}"
+            assert (await self.api.ask("GET", at, who=who))[0] == (200 if id in listed else 404)
+            assert (await self.api.ask("PATCH", at, {"data": {}}, who))[0] == (200 if id in listed else 404)
+        await self.api.ask("PATCH", f"/{model.id}", dict.fromkeys(rules, ""))
 
     # -- out and in -------------------------------------------------------------------------------------------------
 
