@@ -23,7 +23,7 @@ async def running(redis_server: RedisProcess, tmp_path_factory: pytest.TempPathF
 
 
 @settings(
-    max_examples=2_000 if NIGHTLY else 20,
+    max_examples=2_000 if NIGHTLY else 50,
     derandomize=not NIGHTLY,
     database=None,
     deadline=None,
