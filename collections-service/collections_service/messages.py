@@ -14,6 +14,7 @@ from collections_service.drafts import CollectionDraft
 from collections_service.models import RULES, Collection, FieldDefinition, IndexDefinition, RuleName
 from fastcms.collections.v1 import collections_pb2 as pb
 from fastcms_common import times
+from fastcms_common.errors import Invalid
 
 _OPTIONAL = (
     *("id", "min", "max", "min_length", "max_length", "pattern"),
@@ -33,12 +34,15 @@ def create_draft(request: pb.CreateCollectionRequest) -> CollectionDraft:
 
 
 def change_draft(request: pb.UpdateCollectionRequest) -> CollectionDraft:
-    """What a change says. With a mask what it names counts, without one what is there."""
+    """What a change says. With a mask what it names counts, without one what is there. Invalid for a schema of null:
+    an empty one takes all fields away, and has to be said as such."""
     named = set(request.update_mask.paths) if request.HasField("update_mask") else None
 
     def given(name: str, there: bool) -> bool:
         return there if named is None else name in named
 
+    if given("schema", False) and not request.HasField("schema"):
+        raise Invalid.field("schema", "must be a list of fields, or an object with one")
     rules: dict[RuleName, str | None] = {
         rule: _rule(request, rule)
         for rule in RULES

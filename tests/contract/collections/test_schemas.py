@@ -243,6 +243,18 @@ async def test_a_deleted_collection_is_gone_and_its_name_free(server: Collection
     assert (await server.list("posts"))["total"] == 0
 
 
+@on_one_engine
+async def test_fields_are_not_taken_away_by_null(server: CollectionsServer) -> None:
+    made = await server.open("posts", "title")
+    post = await server.add("posts", title="t")
+    with pytest.raises(Invalid) as refused:
+        await server.change(made.id, schema=None)
+    assert [error.field for error in refused.value.fields] == ["schema"]
+    assert (await server.get("posts", post["id"]))["data"] == {"title": "t"}
+    await server.change(made.id, schema=[])
+    assert (await server.get("posts", post["id"]))["data"] == {}
+
+
 async def test_truncate_empties_and_keeps_the_rest(server: CollectionsServer) -> None:
     made = await server.open("posts", {"name": "code", "type": "text", "unique": True})
     for number in range(3):
