@@ -82,7 +82,7 @@ def given(auth: AuthServer, folder: Path, storage_url: str) -> Mapping[str, Any]
         "storage_url": storage_url,
         "service_key_file": key_file(auth.settings.service_key_file),
         "auth_service": auth.settings.listen,
-        "drain_seconds": 1,
+        "drain_seconds": 0,
     }
 
 

@@ -128,7 +128,7 @@ async def auth_server(folder: Path, redis_url: str, **settings: Any) -> AsyncIte
         "storage_url": f"sqlite:///{folder}/auth.db",
         "service_key_file": key_file(folder / "service.key"),
         "master_key_file": key_file(folder / "master.key"),
-        "drain_seconds": 1,
+        "drain_seconds": 0,
     } | settings
     redis = connect(redis_url)
     task = asyncio.create_task(auth_main.main(Settings(**given)))

@@ -187,7 +187,7 @@ async def collections_server(
         redis_url=redis_url,
         storage_url=storage_url,
         auth_service=keys_at,
-        drain_seconds=1,
+        drain_seconds=0,
         **settings,
     )
     redis = connect(redis_url)

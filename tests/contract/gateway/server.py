@@ -245,7 +245,7 @@ async def running(
         while isinstance(channel, MultiplexedChannel) and not channel.streams_up:
             await asyncio.sleep(0.01)
     sessions = SessionGuard(redis)
-    chosen = Settings(access_log=False, drain_seconds=1, **settings)
+    chosen = Settings(access_log=False, drain_seconds=0, **settings)
     app = build(
         chosen,
         compile_routes([made_up.service()]),
