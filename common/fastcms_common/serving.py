@@ -30,6 +30,7 @@ from fastcms_common.cancelling import end
 from fastcms_common.channels import OPTIONS
 from fastcms_common.context import RequestContext
 from fastcms_common.errors import DomainError, Unavailable
+from fastcms_common.health_servicer import HealthServicer
 from fastcms_common.ids import new_id
 from fastcms_common.logs import get_logger
 from fastcms_common.metrics import serve_metrics
@@ -100,7 +101,7 @@ async def serve(
         reflection.aio.ReflectionServicer(names), registry
     )
     server.add_generic_rpc_handlers(registry.handlers())
-    health_servicer = health.aio.HealthServicer()
+    health_servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     multiplexer = Multiplexer()
     registry.register_with(multiplexer)
@@ -118,7 +119,7 @@ async def serve(
         serve_metrics(settings.metrics_listen)
     stopping = _stop_signal()
     await server.start()
-    await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     gc.collect()
     gc.freeze()
     log.info("serving", service=name, address=f"{settings.listen.rpartition(':')[0]}:{port}")
@@ -130,7 +131,7 @@ async def serve(
                 task.result()
     finally:
         for asked in (READY, ""):
-            await health_servicer.set(asked, health_pb2.HealthCheckResponse.NOT_SERVING)
+            health_servicer.set(asked, health_pb2.HealthCheckResponse.NOT_SERVING)
         for task in tasks:
             task.cancel()
         multiplexer.drain()
@@ -161,7 +162,7 @@ def _stop_signal() -> asyncio.Future[None]:
     return stopping
 
 
-async def _watch_readiness(servicer: health.aio.HealthServicer, ready: Mapping[str, Check]) -> NoReturn:
+async def _watch_readiness(servicer: HealthServicer, ready: Mapping[str, Check]) -> NoReturn:
     missing_before: list[str] | None = None
     while True:
         missing = [name for name in await asyncio.gather(*(_missing(*one) for one in ready.items())) if name]
@@ -169,7 +170,7 @@ async def _watch_readiness(servicer: health.aio.HealthServicer, ready: Mapping[s
             log.info("ready" if not missing else "not ready", missing=missing)
             missing_before = missing
         status = health_pb2.HealthCheckResponse.NOT_SERVING if missing else health_pb2.HealthCheckResponse.SERVING
-        await servicer.set(READY, status)
+        servicer.set(READY, status)
         await asyncio.sleep(_READINESS_SECONDS)
 
 

@@ -257,6 +257,7 @@ def _problem(request: Request, error: DomainError | Refused) -> Answer:
             status=answer.status,
             reason=getattr(error, "reason", None),
             error=str(error),
+            cause=repr(error.__cause__) if error.__cause__ else None,
         )
     return answer
 

@@ -23,6 +23,7 @@ from fastcms.auth.v1 import auth_pb2, auth_pb2_grpc, identities_pb2, identities_
 from fastcms_common import context, errors, serving
 from fastcms_common.access import Authenticator
 from fastcms_common.channels import open_channel
+from fastcms_common.health_servicer import HealthServicer
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
 from fastcms_common.sessions import SessionGuard
@@ -30,6 +31,7 @@ from fastcms_common.settings import ProcessSettings
 from fastcms_common.tokens import AUDIENCE, TokenVerifier
 from tests.ports import free_port
 
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 KEY = Ed25519PrivateKey.generate()
 PUBLIC = base64.urlsafe_b64encode(KEY.public_key().public_bytes_raw()).rstrip(b"=").decode()
 
@@ -253,7 +255,7 @@ async def test_health_answers_anyone_and_reflection_does_not(served: Served):
     raw = served.channel.raw  # type: ignore[attr-defined]
     health = health_pb2_grpc.HealthStub(raw)
     alive = await health.Check(health_pb2.HealthCheckRequest(service=""))
-    assert alive.status == health_pb2.HealthCheckResponse.SERVING
+    assert alive.status == SERVING
     reflection = reflection_pb2_grpc.ServerReflectionStub(raw)
     question = reflection_pb2.ServerReflectionRequest(list_services="")
 
@@ -266,6 +268,27 @@ async def test_health_answers_anyone_and_reflection_does_not(served: Served):
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     (answer,) = await names(token(role="admin"))
     assert "fastcms.auth.v1.AuthService" in {one.name for one in answer.list_services_response.service}
+
+
+async def test_all_who_watch_hear_of_the_end_also_when_one_of_them_has_gone():
+    servicer, server = HealthServicer(), grpc.aio.server()
+    servicer.set("", SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with asyncio.timeout(10), grpc.aio.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest(service="")) for _ in range(3)]
+        assert [(await watch.read()).status for watch in watches] == [SERVING] * 3
+        watches.pop().cancel()
+        unknown = stub.Watch(health_pb2.HealthCheckRequest(service="other"))
+        assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Check(health_pb2.HealthCheckRequest(service="other"))
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        servicer.set("", NOT_SERVING)
+        assert [(await watch.read()).status for watch in watches] == [NOT_SERVING] * 2
+    await server.stop(0)
 
 
 async def test_an_rpc_that_nobody_serves_is_unknown_rather_than_open(served: Served):
