@@ -19,20 +19,45 @@ _HARMLESS = ("name", "hidden", "default", "on_delete", "on_create", "on_update",
 
 async def check_records(store: CollectionStore, before: Collection, after: Collection) -> None:
     """Conflict, saying for each field how many records break its new definition."""
-    old = {field.id: field for field in before.fields}
-    errors: list[FieldError] = []
-    for field in after.fields:
-        was = old.get(field.id)
-        if field.required and field.default is None and (was is None or not was.required):
-            missing = await store.count(before, is_null((field.id,)))
-            if missing:
-                errors.append(FieldError(_path(after, field), f"{_records(missing)} no value, and there is no default"))
-    tightened = [field for field in after.fields if (was := old.get(field.id)) is not None and _tightened(was, field)]
-    errors.extend(await _breaking(store, before, after, tightened))
-    errors.extend(await _duplicates(store, before, after))
+    _refuse([*await _unfit(store, before, before, after), *await _duplicates(store, before, after)])
+
+
+async def check_values(store: CollectionStore, before: Collection, after: Collection) -> None:
+    """`check_records` once the change is made, and the indexes with it that see to unique values."""
+    _refuse(await _unfit(store, after, before, after))
+
+
+def asks_more(before: Collection, after: Collection) -> bool:
+    """Whether a value, or the lack of one, that was allowed may be so no more."""
+    return bool(_required_now(before, after) or _tightened(before, after))
+
+
+def _refuse(errors: list[FieldError]) -> None:
     if errors:
         details = " ".join(f"{error.field}: {error.message}." for error in errors)
         raise Conflict(f"Existing records break the change. {details}", reason=_REASON, fields=errors)
+
+
+async def _unfit(store: CollectionStore, stored: Collection, before: Collection, after: Collection) -> list[FieldError]:
+    """Counts the records, stored by the schema `stored`, that break what `after` asks for and `before` did not."""
+    errors = []
+    for field in _required_now(before, after):
+        missing = await store.count(stored, is_null((field.id,)))
+        if missing:
+            errors.append(FieldError(_path(after, field), f"{_records(missing)} no value, and there is no default"))
+    return errors + await _breaking(store, stored, after, _tightened(before, after))
+
+
+def _required_now(before: Collection, after: Collection) -> list[FieldDefinition]:
+    """The fields that need a value from now on and have none to fall back on."""
+    was_required = {field.id for field in before.fields if field.required}
+    return [f for f in after.fields if f.required and f.default is None and f.id not in was_required]
+
+
+def _tightened(before: Collection, after: Collection) -> list[FieldDefinition]:
+    """The fields that may allow less than they did."""
+    old = {field.id: field for field in before.fields}
+    return [field for field in after.fields if field.id in old and _differs(old[field.id], field)]
 
 
 def _path(after: Collection, field: FieldDefinition) -> str:
@@ -43,20 +68,20 @@ def _records(count: int) -> str:
     return "1 record has" if count == 1 else f"{count} records have"
 
 
-def _tightened(was: FieldDefinition, field: FieldDefinition) -> bool:
+def _differs(was: FieldDefinition, field: FieldDefinition) -> bool:
     same = {name: getattr(was, name) for name in _HARMLESS}
     # Required also asks for more than null: a text that is not empty, a list that is not.
     return replace(field, **same) != was or (field.required and not was.required)
 
 
 async def _breaking(
-    store: CollectionStore, before: Collection, after: Collection, fields: list[FieldDefinition]
+    store: CollectionStore, stored: Collection, after: Collection, fields: list[FieldDefinition]
 ) -> list[FieldError]:
     if not fields:
         return []
     rules: list[FieldRule] = [rule_of(replace(field, default=None)) for field in fields]
     breaking = [0] * len(rules)
-    async for doc in store.scan(before):
+    async for doc in store.scan(stored):
         for index, rule in enumerate(rules):
             value = doc.get(rule.field.id)
             if value is None:

@@ -13,7 +13,14 @@ from collections_service.events import CollectionEvents
 from collections_service.journal import Journal
 from collections_service.models import RULES, Collection
 from collections_service.relations import Relations
-from collections_service.schema_changes import check_records, clear_removed, fill_defaults, filled
+from collections_service.schema_changes import (
+    asks_more,
+    check_records,
+    check_values,
+    clear_removed,
+    fill_defaults,
+    filled,
+)
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.announcements import SILENCE
@@ -24,6 +31,8 @@ from fastcms_common.storage import Duplicate
 
 # Records from which on a table is exchanged rather than emptied, and not copied for the sake of a new field.
 LARGE = 10_000
+# Seconds after which no process takes a collection for what it was before an announced change.
+HEARD = SILENCE + 0.1
 
 
 class Schemas:
@@ -100,6 +109,8 @@ class Schemas:
                 await self._store.fit_table(after)
                 # Those that were written meanwhile.
                 await fill_defaults(self._store, after, fields)
+        if asks_more(before, after):
+            await self._look_again(before, after)
         if not large:
             await clear_removed(self._store, before, after)
         await self._record("changed", after, _differences(before, after))
@@ -111,6 +122,20 @@ class Schemas:
             }
             await self._record("rules_changed", after, changed, severity="warning")
         return after
+
+    async def _look_again(self, before: Collection, after: Collection) -> None:
+        """Takes a change back, and raises Conflict, where a process that had not heard of it wrote what breaks it."""
+        await asyncio.sleep(HEARD)
+        try:
+            await check_values(self._store, before, after)
+        except Conflict:
+            back = before.with_changes(version=after.version + 1)
+            async with self._turn, self._journal.reshaping(back):
+                await self._store_change(after, back)
+                await self._catalog.announce(back.id)
+                await self._store.fit_table(back)
+            await clear_removed(self._store, after, back)
+            raise
 
     async def _store_change(self, before: Collection, after: Collection) -> None:
         try:
@@ -227,7 +252,7 @@ class Schemas:
                     # The table may be the one that somebody else has just put there: it stays.
                     raise Conflict("The collection was changed by someone else at the same moment; try again.")
                 await self._catalog.announce(after.id)
-            await asyncio.sleep(SILENCE + 0.1)
+            await asyncio.sleep(HEARD)
             return await self._store.drop_generation(before)
 
     async def _record(

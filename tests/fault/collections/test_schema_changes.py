@@ -23,7 +23,7 @@ from fastcms_common.audit import AuditLog
 from fastcms_common.errors import Conflict
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
-from fastcms_common.storage import Store, open_store
+from fastcms_common.storage import ALL, Change, Or, Store, is_null, lt, open_store
 from tests.mongo_server import UNIQUE_NAMES
 from tests.storages import Storage
 
@@ -86,7 +86,7 @@ class Place:
 @pytest.fixture
 async def place(storage: Storage, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     # Every table is a large one, and exchanged at once.
-    monkeypatch.setattr(schemas_module, "SILENCE", -0.1)
+    monkeypatch.setattr(schemas_module, "HEARD", 0.0)
     redis = connect(redis_url)
     store = await open_store(storage.url, "collections")
     await CollectionStore(store).prepare()
@@ -254,3 +254,37 @@ async def test_a_record_that_comes_while_a_field_becomes_required_gets_its_defau
     await store.insert(before, {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r"})
     await journal.tidy(timedelta(seconds=-1))
     assert [doc[more] for doc in await store.find(after)] == ["d"] * 5
+
+
+@pytest.mark.parametrize("asking", [FieldDraft("n", "number", required=True), FieldDraft("n", "number", min=10.0)])
+async def test_a_change_that_a_late_record_breaks_is_taken_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch, asking: FieldDraft
+) -> None:
+    before = await made(place)
+    schemas, _, store = place.process()
+    number = before.by_name["n"].id
+    await store.update_many(before, ALL, Change(set={number: 10}))
+    fields = (FieldDraft("code", "text", unique=True), asking)
+    announce = schemas._catalog.announce
+    late_ones = [
+        {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r", number: None if asking.required else 5}
+    ]
+
+    async def late(collection_id: str) -> None:
+        await announce(collection_id)
+        # By a process that has not heard of it yet.
+        while late_ones:
+            await store.insert(before, late_ones.pop())
+
+    monkeypatch.setattr(schemas._catalog, "announce", late)
+    with pytest.raises(Conflict) as refused:
+        await schemas.change(before.id, draft(before.name, *fields))
+    assert refused.value.reason == "RECORDS_BREAK_IT"
+    stored = await tidied(place, before)
+    assert stored is not None
+    assert (stored.fields, stored.table) == (before.fields, before.table)
+    assert len(await store.find(stored)) == 4
+    # Nothing late comes: it is made.
+    await store.delete_many(stored, Or(is_null((number,)), lt(number, 10)))
+    after = await schemas.change(before.id, draft(before.name, *fields))
+    assert await store.count(after) == 3

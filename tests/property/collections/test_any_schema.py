@@ -19,7 +19,10 @@ from tests.redis_process import RedisProcess
 async def running(redis_server: RedisProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     redis_server.flush()
     async with api(redis_server.url, tmp_path_factory.mktemp("any")) as started:
-        yield started
+        with pytest.MonkeyPatch.context() as patch:
+            # There is no other process that would have to hear of a change.
+            patch.setattr("collections_service.schemas.HEARD", 0.0)
+            yield started
 
 
 @settings(
