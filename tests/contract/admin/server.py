@@ -20,6 +20,7 @@ from fastcms_common.channels import open_channel
 from fastcms_common.context import Caller, RequestContext, bind
 from fastcms_common.ids import new_id
 from tests.contract.auth.server import AuthServer, key_file
+from tests.in_process import running
 from tests.ports import free_port
 
 USER_EMAIL, USER_PASSWORD = "ada@example.com", "another horse battery staple"
@@ -92,16 +93,6 @@ async def admin_server(
 ) -> AsyncIterator[AdminServer]:
     """Starts a replica; several in one folder, or with one `storage_url`, share the database."""
     chosen = Settings(**(given(auth, folder, storage_url or f"sqlite:///{folder}/admin.db") | settings))
-    task = asyncio.create_task(admin_main.main(chosen))
     server = AdminServer(chosen, auth)
-    try:
-        ready = asyncio.create_task(server.channel.raw.channel_ready())  # type: ignore[attr-defined]
-        await asyncio.wait([task, ready], timeout=20, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        assert ready.done(), "admin-service does not answer"
+    async with running(admin_main.main(chosen), chosen.listen, server.channel):
         yield server
-    finally:
-        await server.channel.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

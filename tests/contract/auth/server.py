@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import time
@@ -39,6 +38,7 @@ from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
 from fastcms_common.redis_keys import AUDIT_EVENTS
 from fastcms_common.service_tokens import proof_of, read_key
+from tests.in_process import running
 from tests.ports import free_port
 
 EMAIL = "root@example.com"
@@ -131,17 +131,9 @@ async def auth_server(folder: Path, redis_url: str, **settings: Any) -> AsyncIte
         "drain_seconds": 0,
     } | settings
     redis = connect(redis_url)
-    task = asyncio.create_task(auth_main.main(Settings(**given)))
     server = AuthServer(Settings(**given), redis)
     try:
-        ready = asyncio.create_task(server.channel.raw.channel_ready())  # type: ignore[attr-defined]
-        await asyncio.wait([task, ready], timeout=20, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        assert ready.done(), "auth-service does not answer"
-        yield server
+        async with running(auth_main.main(server.settings), server.settings.listen, server.channel):
+            yield server
     finally:
-        await server.channel.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await redis.aclose()

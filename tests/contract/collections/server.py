@@ -32,6 +32,7 @@ from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
 from fastcms_common.redis_keys import AUDIT_EVENTS, COLLECTION_EVENTS
 from tests.contract.collections.keys import Keys
+from tests.in_process import running
 from tests.ports import free_port
 
 RULES = ("list_rule", "view_rule", "create_rule", "update_rule", "delete_rule", "manage_rule")
@@ -71,7 +72,7 @@ class CollectionsServer:
                 try:
                     await self.call(self.collections.ListCollections, collections_pb2.ListCollectionsRequest())
                 except Unavailable:
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.005)
                 else:
                     return
 
@@ -191,18 +192,10 @@ async def collections_server(
         **settings,
     )
     redis = connect(redis_url)
-    task = asyncio.create_task(collections_main.main(chosen))
     server = CollectionsServer(chosen, redis, keys, await keys.token(redis, role="admin", superadmin=True))
     try:
-        ready = asyncio.create_task(server.channel.raw.channel_ready())  # type: ignore[attr-defined]
-        await asyncio.wait([task, ready], timeout=20, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        assert ready.done(), "collections-service does not answer"
-        await server.until_keys_are_there()
-        yield server
+        async with running(collections_main.main(chosen), chosen.listen, server.channel):
+            await server.until_keys_are_there()
+            yield server
     finally:
-        await server.channel.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await redis.aclose()
