@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import unicodedata
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -42,7 +43,7 @@ class Passwords:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="argon2")
         self._argon2 = argon2.PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
         # Stands in where there is no account or no password, so that finding that out takes the same time.
-        self._nobody = self._argon2.hash(os.urandom(16).hex())
+        self._nobody = _hash_of_no_password()
 
     async def hash(self, password: str) -> str:
         """A new hash in PHC form. Unavailable where too many wait."""
@@ -87,3 +88,9 @@ class Passwords:
 
     def _done(self) -> None:
         self._pending -= 1
+
+
+def _hash_of_no_password() -> str:
+    """A hash with today's costs in PHC form that nobody knows a password for."""
+    salt, digest = (b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (16, 32))
+    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${digest}"

@@ -118,6 +118,8 @@ def _shared_environment(settings: Settings, folder: DataFolder, redis_url: str, 
         "APP_URL": settings.app_url or base_url,
         "LOG_FORMAT": os.environ.get("LOG_FORMAT") or "console",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "info",
+        # The processes stop in order, those of one rank together: nobody is left who would call.
+        "LEAVING_SECONDS": "0",
         # A line is worth reading when it is written, not when a buffer is full.
         "PYTHONUNBUFFERED": "1",
     }

@@ -46,8 +46,6 @@ READY = "ready"
 SERVER_OPTIONS = [*OPTIONS, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 10_000)]
 _READINESS_SECONDS = 0.5
 _CHECK_SECONDS = 2.0
-# For which a server that stops still takes calls.
-_LEAVING_SECONDS = 1.0
 
 # Reflection tells how to call things, so it is for those who may look.
 _REFLECTION = Access(caller=Access.CALLER_ADMIN, services=True)
@@ -136,7 +134,7 @@ async def serve(
             task.cancel()
         multiplexer.drain()
         # grpc.aio cancels a call that arrives while it stops: so those who call are given the time to hear of it.
-        await asyncio.sleep(min(_LEAVING_SECONDS, settings.drain_seconds / 4))
+        await asyncio.sleep(settings.leaving_seconds)
         await server.stop(settings.drain_seconds)
         await end(tasks)
         log.info("stopped", service=name)

@@ -99,7 +99,9 @@ class ProcessSettings(EnvironmentSettings):
     rpc_multiplex: bool = True
     log_format: Literal["console", "json"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    # Seconds that calls in flight get to finish after SIGTERM.
+    # Seconds after SIGTERM in which calls are still taken, until all who call have heard of it.
+    leaving_seconds: float = Field(1.0, ge=0, le=60)
+    # Seconds that calls in flight get to finish after that.
     drain_seconds: float = Field(8.0, ge=0, le=300)
 
 
