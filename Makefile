@@ -19,7 +19,7 @@ dev: ## Install what the targets below need, into the same .venv
 	@$(PYTHON) cli/environment.py dev
 
 test: dev ## Run every test; ARGS goes to pytest, as in ARGS='tests/unit -k rules'
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: dev ## Check style, types, the imports between services, and the protos
 	$(BIN)/ruff check

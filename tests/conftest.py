@@ -10,6 +10,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from tests.mongo_server import MongoServer, describe, start_server
 from tests.redis_process import RedisProcess
 from tests.storages import ENGINES, Storage, mongo_storage, sqlite_storage
 from tests.suite import Suite, start_suite
+
+# To read the authorities takes 20 ms, which each client does anew though they are the same for all.
+httpx._transports.default.create_ssl_context = cache(httpx._transports.default.create_ssl_context)
 
 ADMIN_EMAIL = "root@example.com"
 ADMIN_PASSWORD = "correct horse battery staple"

@@ -83,6 +83,7 @@ def given(auth: AuthServer, folder: Path, storage_url: str) -> Mapping[str, Any]
         "storage_url": storage_url,
         "service_key_file": key_file(auth.settings.service_key_file),
         "auth_service": auth.settings.listen,
+        "leaving_seconds": 0,
         "drain_seconds": 0,
     }
 

@@ -114,7 +114,10 @@ async def test_a_password_that_the_server_cannot_take_is_told_as_such(server: Ad
     assert "secret" not in told
 
 
-async def test_what_answers_and_is_no_mail_server_is_not_quoted(server: AdminServer, people: People):
+async def test_what_answers_and_is_no_mail_server_is_not_quoted(
+    server: AdminServer, people: People, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("auth_service.mails._TEST_PATIENCE", 0.5)
     redis = server.auth.settings.redis_url.rpartition("/")[0].removeprefix("redis://")
     await goes_to(server, people, f"smtp://{redis}?starttls=off")
     assert await refused(server, people) in (

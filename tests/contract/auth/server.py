@@ -128,6 +128,7 @@ async def auth_server(folder: Path, redis_url: str, **settings: Any) -> AsyncIte
         "storage_url": f"sqlite:///{folder}/auth.db",
         "service_key_file": key_file(folder / "service.key"),
         "master_key_file": key_file(folder / "master.key"),
+        "leaving_seconds": 0,
         "drain_seconds": 0,
     } | settings
     redis = connect(redis_url)

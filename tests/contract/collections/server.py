@@ -188,6 +188,7 @@ async def collections_server(
         redis_url=redis_url,
         storage_url=storage_url,
         auth_service=keys_at,
+        leaving_seconds=0,
         drain_seconds=0,
         **settings,
     )

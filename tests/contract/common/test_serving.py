@@ -99,7 +99,7 @@ async def served(redis_server, request) -> AsyncIterator[Served]:
     await redis.flushdb()
     await redis.hset("session:s1", mapping={"user": "u1"})
     guard = SessionGuard(redis)
-    settings = ProcessSettings(listen=f"127.0.0.1:{free_port()}", drain_seconds=1)
+    settings = ProcessSettings(listen=f"127.0.0.1:{free_port()}", leaving_seconds=0, drain_seconds=0)
     task = asyncio.create_task(
         serving.serve(
             settings,

@@ -56,7 +56,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def served(files: Files | None, redis_url: str) -> AsyncIterator[str]:
     """A service with this certificate; gives its port."""
     given = files.settings if files is not None else {}
-    settings = ProcessSettings(listen=f"127.0.0.1:{free_port()}", drain_seconds=0, **given)
+    settings = ProcessSettings(listen=f"127.0.0.1:{free_port()}", leaving_seconds=0, drain_seconds=0, **given)
     redis = connect(redis_url)
     authenticator = Authenticator(TokenVerifier(no_keys, "fastcms"), SessionGuard(redis))
     services = [(auth_pb2_grpc.add_AuthServiceServicer_to_server, Accounts())]

@@ -103,7 +103,7 @@ class Accounts(auth_pb2_grpc.AuthServiceServicer):
 
 @pytest.fixture(params=[False, True], ids=["plain", "multiplexed"])
 async def accounts(request, traced: Traced, redis_url) -> AsyncIterator[auth_pb2_grpc.AuthServiceAsyncStub]:
-    settings = ProcessSettings(listen=f"127.0.0.1:{free_port()}", drain_seconds=0)
+    settings = ProcessSettings(listen=f"127.0.0.1:{free_port()}", leaving_seconds=0, drain_seconds=0)
     redis = connect(redis_url)
 
     async def no_keys() -> bytes:

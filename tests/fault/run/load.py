@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import httpx
 
 # Seconds between two requests of one client.
-PACE = 0.02
+PACE = 0.1
 
 
 class Load:
@@ -56,7 +56,7 @@ class Load:
             while self._under_way[gateway]:
                 await asyncio.sleep(0.01)
 
-    async def more(self, by: int = 20) -> None:
+    async def more(self, by: int = 5) -> None:
         """Until each client has had so many more answers, or one has had none."""
         goal = {key: had + by for key, had in self.answers.items()}
         async with asyncio.timeout(60):

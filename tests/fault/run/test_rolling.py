@@ -18,7 +18,7 @@ async def test_no_request_is_lost_while_replicas_are_replaced(replicas: Replicas
     for these in replicas.sets:
         for replica in these:
             assert await asyncio.to_thread(replica.stop) == 0, replica.name
-            await load.more(10)
+            await load.more(4)
         for replica in these:
             replica.start()
         for replica in these:
@@ -27,10 +27,10 @@ async def test_no_request_is_lost_while_replicas_are_replaced(replicas: Replicas
     for client, gateway in zip(load.gateways, (replicas.multiplexed, replicas.plain), strict=True):
         await load.take_away(client)
         assert await asyncio.to_thread(gateway.stop) == 0
-        await load.more(10)
+        await load.more(4)
         gateway.start()
         await asyncio.to_thread(gateway.wait_ready)
         load.away.discard(client)
-    await load.more(10)
+    await load.more(4)
     await load.stop()
     assert load.failures == [], f"{len(load.failures)} of {load.answers.total()}"
