@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
 
 from fastcms_common import redis_keys
 from fastcms_common.address_rules import AddressRule, encode
+from fastcms_common.cancelling import end
 from fastcms_common.errors import Denied, Unavailable
 from fastcms_common.redis_connection import connect
 from gateway.ip_rules import IpRules
@@ -59,13 +60,13 @@ async def until(condition: Callable[[], bool], within: float = 1.0) -> None:
             await asyncio.sleep(0.01)
 
 
-@contextmanager
-def watching(rules: IpRules) -> Iterator[None]:
+@asynccontextmanager
+async def watching(rules: IpRules) -> AsyncIterator[None]:
     task = asyncio.create_task(rules.watch())
     try:
         yield
     finally:
-        task.cancel()
+        await end([task])
 
 
 async def test_a_refusal_says_why(redis: Redis):
@@ -92,7 +93,7 @@ async def test_a_change_is_in_force_within_a_second(redis: Redis):
     await publish(redis)
     rules = IpRules(redis)
     await rules.prepare()
-    with watching(rules):
+    async with watching(rules):
         assert not blocked(rules, "192.0.2.1")
         await publish(redis, SPAM)
         await until(lambda: blocked(rules, "192.0.2.1"))
@@ -104,7 +105,7 @@ async def test_a_change_that_was_not_heard_of_is_found(redis: Redis):
     await publish(redis)
     rules = IpRules(redis)
     await rules.prepare()
-    with watching(rules):
+    async with watching(rules):
         await redis.hset(redis_keys.IP_RULES, "1", encode(SPAM))
         await redis.incr(redis_keys.IP_RULES_VERSION)
         await until(lambda: blocked(rules, "192.0.2.1"))
@@ -113,7 +114,7 @@ async def test_a_change_that_was_not_heard_of_is_found(redis: Redis):
 async def test_what_redis_lost_stays_in_force(redis: Redis):
     await publish(redis, SPAM)
     rules = IpRules(redis)
-    with watching(rules):
+    async with watching(rules):
         await until(lambda: rules._version is not None)
         await redis.flushdb()
         # The next change is heard of, so the loss was seen before it.
@@ -129,7 +130,7 @@ async def test_rules_outlive_a_redis_that_is_away(redis_server: RedisProcess):
     await publish(redis, SPAM)
     rules = IpRules(redis)
     await rules.prepare()
-    with watching(rules):
+    async with watching(rules):
         redis_server.kill()
         try:
             assert blocked(rules, "192.0.2.1")
@@ -146,7 +147,7 @@ async def test_a_worker_that_starts_after_redis_has_lost_the_rules_lets_nobody_i
     await redis.flushdb()
     rules = IpRules(redis)
     await rules.prepare()
-    with watching(rules):
+    async with watching(rules):
         for address in ("192.0.2.1", "192.0.3.1"):
             with pytest.raises(Unavailable):
                 rules.admit(request(address))

@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from fastcms.admin.v1 import audit_pb2, settings_pb2, settings_pb2_grpc
 from fastcms_common import redis_keys
+from fastcms_common.cancelling import end
 from fastcms_common.errors import Denied, Invalid
 from fastcms_common.live_settings import LiveSettings
 from fastcms_common.sealing import Sealer
@@ -121,8 +122,7 @@ async def in_force(server: AdminServer, value: int) -> None:
     async with asyncio.timeout(5):
         while not seen or seen[-1] != value:
             await asyncio.sleep(0.02)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
 
 
 async def test_whoever_follows_hears_of_a_change_within_a_second(server: AdminServer, people: People):
@@ -134,8 +134,7 @@ async def test_whoever_follows_hears_of_a_change_within_a_second(server: AdminSe
     async with asyncio.timeout(1):
         while seen[-1] != 20:
             await asyncio.sleep(0.01)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
 
 
 async def test_what_redis_lost_is_put_in_force_again(server: AdminServer, people: People):

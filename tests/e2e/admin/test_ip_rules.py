@@ -17,6 +17,8 @@ RULES = "/api/v1/admin/ip-rules"
 @pytest.fixture(autouse=True)
 def no_rules_left(root: Client) -> Iterator[None]:
     yield
+    # A worker may not have found the service again yet that a test killed.
+    wait_until(lambda: root.get(RULES).is_success, "the rules are told")
     for rule in root.get(RULES).json()["items"]:
         assert root.delete(f"{RULES}/{rule['id']}", params={"force": "true"}).status_code == 204
 
