@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wrk = find_wrk()
     measured, idle, by_process = _measure(wrk, systems, plan)
     ratios = report.ratios(measured, FastCms.name, PocketBase.name, plan.records)
-    parts = [_heading(plan, busy), _compared(measured, idle, by_process, plan)]
+    parts = [_heading(plan, busy, asked.workers), _compared(measured, idle, by_process, plan)]
     if ratios:
         parts.insert(1, report.missed(ratios, PocketBase.name))
     if asked.scale:
@@ -95,7 +95,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=SCALES[-1], help="records at most with --scale")
     parser.add_argument("--memory", action="store_true", help="only the memory of this suite's processes; no load")
     parser.add_argument("--alone", action="store_true", help="without the peers")
-    parser.add_argument("--workers", type=int, default=1, help="gateway workers")
+    parser.add_argument("--workers", type=int, default=2, help="gateway workers")
     parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of request, with commas between")
     parser.add_argument("--seconds", type=float, help="of each load")
     parser.add_argument("--rounds", type=int, help="of all loads")
@@ -182,7 +182,8 @@ def _wait_until_idle(system: System) -> None:
 
 def _by_workers(wrk: str, plan: Plan) -> str:
     """How more gateway workers change things. More than cores changes nothing for the better."""
-    columns = {workers: _measure(wrk, [FastCms(workers)], plan)[0] for workers in (1, 2)}
+    once = replace(plan, rounds=1)
+    columns = {workers: _measure(wrk, [FastCms(workers)], once)[0] for workers in (1, 2)}
     name = FastCms.name
     rows = [
         [report.title(kind, plan.records), *(f"{columns[n][name, kind].rate:,.0f}" for n in columns)]
@@ -215,7 +216,7 @@ def _counts(columns: dict[tuple[str, int], Measurements]) -> list[int]:
     return sorted({count for _, count in columns})
 
 
-def _heading(plan: Plan, busy: float) -> str:
+def _heading(plan: Plan, busy: float, workers: int) -> str:
     commit = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain", "-uno") else "")
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
     each = f"{plan.rounds} × {plan.seconds:g} s"
@@ -224,6 +225,7 @@ def _heading(plan: Plan, busy: float) -> str:
 `make bench` at commit {commit}, on {cores} cores and {memory:.0f} GiB; load average before the start {busy:.1f}.
 
 - Load: wrk with {CONNECTIONS} connections on the same cores; {each} of each kind, the systems in turn; medians.
+- FastCMS: {workers} gateway workers (`docker-compose.yml` starts two), SQLite, everything else as `make run` has it.
 - Peers: PocketBase {PocketBase.version} and pyfastcms {PyFastCms.version} from PyPI, each started as its makers say.
 - Everybody is signed in; the collections may be read by anyone. The index is on (category, views), the filter takes a
   tenth of the records. PocketBase has no /auth/me: there it is the user's own record. A dash: there is no such thing.

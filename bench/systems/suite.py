@@ -30,7 +30,7 @@ class FastCms(System):
     name = "FastCMS"
     version = "this tree"
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 2) -> None:
         super().__init__()
         self.workers = workers
         self._suite: Suite | None = None
