@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     wrk = find_wrk()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    suite = FastCms()
+    # Of several gateway workers only the parent could be looked at.
+    suite = FastCms(workers=1)
     suite.install()
     try:
         suite.start()
