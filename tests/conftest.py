@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Tests start processes while gRPC's threads run in this one. Its handlers around fork would stop those threads, and can
@@ -28,6 +29,17 @@ httpx._transports.default.create_ssl_context = cache(httpx._transports.default.c
 
 ADMIN_EMAIL = "root@example.com"
 ADMIN_PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def garbage_is_collected() -> Iterator[None]:
+    """Each server that is started in this process would freeze what those before it have left behind. A gRPC channel
+    that is closed goes on looking for its server until its last stream is collected."""
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "freeze", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc.aio
 import orjson
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from admin_service import __main__ as admin_main
 from admin_service.config import Settings
@@ -23,6 +24,7 @@ from tests.contract.auth.server import AuthServer, key_file
 from tests.in_process import running
 from tests.ports import free_port
 
+READY = health_pb2.HealthCheckRequest(service="ready")
 USER_EMAIL, USER_PASSWORD = "ada@example.com", "another horse battery staple"
 
 
@@ -60,6 +62,16 @@ class AdminServer:
                     return list(found.items)
                 await asyncio.sleep(0.02)
 
+    async def until_ready(self) -> None:
+        """Returns once the service has the keys that it verifies tokens with, and all else that it needs."""
+        stub = health_pb2_grpc.HealthStub(self.channel.raw)  # type: ignore[attr-defined]
+        watch = stub.Watch(READY)
+        async with asyncio.timeout(20):
+            status = None
+            while status != health_pb2.HealthCheckResponse.SERVING:
+                status = (await watch.read()).status
+        watch.cancel()
+
     async def verify(self, bearer: str) -> Any:
         """`ok, checked, first_bad, reason`."""
         asked = RequestContext(new_id(), caller=Caller("x", "user"), token=bearer)
@@ -96,4 +108,5 @@ async def admin_server(
     chosen = Settings(**(given(auth, folder, storage_url or f"sqlite:///{folder}/admin.db") | settings))
     server = AdminServer(chosen, auth)
     async with running(admin_main.main(chosen), chosen.listen, server.channel):
+        await server.until_ready()
         yield server
