@@ -109,19 +109,17 @@ class Schemas:
                 await self._store.fit_table(after)
                 # Those that were written meanwhile.
                 await fill_defaults(self._store, after, fields)
+        await self._record_change(before, after)
+        # Also where the one who asked for it does not wait that long.
+        await asyncio.shield(self._settle(before, after, clear=not large))
+        return after
+
+    async def _settle(self, before: Collection, after: Collection, *, clear: bool) -> None:
+        """Ends a change that is stored and announced. Conflict where it had to be taken back."""
         if asks_more(before, after):
             await self._look_again(before, after)
-        if not large:
+        if clear:
             await clear_removed(self._store, before, after)
-        await self._record("changed", after, _differences(before, after))
-        if before.rules != after.rules:
-            changed = {
-                f"{rule}_rule": {"old": before.rules[rule], "new": after.rules[rule]}
-                for rule in RULES
-                if before.rules[rule] != after.rules[rule]
-            }
-            await self._record("rules_changed", after, changed, severity="warning")
-        return after
 
     async def _look_again(self, before: Collection, after: Collection) -> None:
         """Takes a change back, and raises Conflict, where a process that had not heard of it wrote what breaks it."""
@@ -135,6 +133,7 @@ class Schemas:
                 await self._catalog.announce(back.id)
                 await self._store.fit_table(back)
             await clear_removed(self._store, after, back)
+            await self._record_change(after, back)
             raise
 
     async def _store_change(self, before: Collection, after: Collection) -> None:
@@ -254,6 +253,16 @@ class Schemas:
                 await self._catalog.announce(after.id)
             await asyncio.sleep(HEARD)
             return await self._store.drop_generation(before)
+
+    async def _record_change(self, before: Collection, after: Collection) -> None:
+        await self._record("changed", after, _differences(before, after))
+        changed = {
+            f"{rule}_rule": {"old": before.rules[rule], "new": after.rules[rule]}
+            for rule in RULES
+            if before.rules[rule] != after.rules[rule]
+        }
+        if changed:
+            await self._record("rules_changed", after, changed, severity="warning")
 
     async def _record(
         self, action: str, collection: Collection, details: Mapping[str, Any], severity: str = "info"
