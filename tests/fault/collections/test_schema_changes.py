@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,10 +20,12 @@ from collections_service.models import Collection, IndexDefinition
 from collections_service.relations import Relations
 from collections_service.schemas import Schemas
 from collections_service.store import CollectionStore
-from fastcms_common.audit import AuditLog
+from fastcms.admin.v1.audit_pb2 import AuditEvent
+from fastcms_common.audit import EVENT_FIELD, AuditLog
 from fastcms_common.errors import Conflict
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
+from fastcms_common.redis_keys import AUDIT_EVENTS
 from fastcms_common.storage import ALL, Change, Or, Store, is_null, lt, open_store
 from tests.mongo_server import UNIQUE_NAMES
 from tests.storages import Storage
@@ -284,7 +287,32 @@ async def test_a_change_that_a_late_record_breaks_is_taken_back(
     assert stored is not None
     assert (stored.fields, stored.table) == (before.fields, before.table)
     assert len(await store.find(stored)) == 4
+    changes = [event for event in await audit_actions(place) if event == "changed"]
+    assert len(changes) == 2, "made, and taken back"
     # Nothing late comes: it is made.
     await store.delete_many(stored, Or(is_null((number,)), lt(number, 10)))
     after = await schemas.change(before.id, draft(before.name, *fields))
     assert await store.count(after) == 3
+
+
+async def test_a_change_is_ended_also_when_its_caller_has_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas_module, "HEARD", 0.3)
+    monkeypatch.setattr(schemas_module, "LARGE", 10_000)
+    before = await made(place)
+    schemas, _, store = place.process()
+    await store.update_many(before, ALL, Change(set={before.by_name["n"].id: 1, before.by_name["gone"].id: "g"}))
+    wanted = draft(before.name, FieldDraft("code", "text"), FieldDraft("n", "number", required=True))
+    change = asyncio.create_task(schemas.change(before.id, wanted))
+    async with asyncio.timeout(10):
+        while "changed" not in await audit_actions(place):
+            await asyncio.sleep(0.01)
+        change.cancel()
+        gone = before.by_name["gone"].id
+        while any(gone in doc for doc in await store.find(before)):
+            await asyncio.sleep(0.01)
+    assert change.cancelled()
+
+
+async def audit_actions(place: Place) -> list[str]:
+    entries = await place.redis.xrange(AUDIT_EVENTS)
+    return [AuditEvent.FromString(fields[EVENT_FIELD.encode()]).event_action for _, fields in entries]
