@@ -5,11 +5,9 @@ buf would fetch googleapis from its registry; they are laid out in .build from t
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
 import sys
-import tarfile
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -40,8 +38,8 @@ def lay_out_released() -> Path:
     ).stdout
     folder = ROOT / ".build" / "released"
     shutil.rmtree(folder, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    folder.mkdir(parents=True)
+    subprocess.run(["tar", "--extract", "--directory", folder], input=archive, check=True)
     lay_out_googleapis(folder)
     return folder
 

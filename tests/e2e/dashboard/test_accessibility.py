@@ -193,6 +193,7 @@ def test_keys_alone_sign_in_and_change_a_setting(stranger: Page):
     keys.type(ADMIN_PASSWORD)
     keys.press("Enter")
     expect(stranger.get_by_role("heading", name="Settings")).to_be_focused()
+    settle(stranger)
     step_to(stranger, "Length of a lock")
     keys.press("ArrowUp")
     expect(stranger.get_by_text("One change")).to_be_visible()
