@@ -36,14 +36,14 @@ async def main(settings: Settings) -> None:
         records = Records(store, catalog, relations, events, journal)
         lists = Lists(store)
         bulk = Bulk(records, store, journal)
-        transfers = Transfers(records, lists, bulk, store, process.audit)
+        transfers = Transfers(catalog, records, lists, bulk, store, process.audit)
         collections = CollectionsServicer(schemas, Explanations(store, catalog, lists))
         profiles = ProfilesServicer(Profiles(store, catalog, relations))
         await until_available(store.prepare)
         await process.serve(
             [
                 (add_CollectionsServiceServicer_to_server, collections),
-                (add_RecordsServiceServicer_to_server, RecordsServicer(records, lists, bulk, transfers)),
+                (add_RecordsServiceServicer_to_server, RecordsServicer(catalog, records, lists, bulk, transfers)),
                 (add_ProfilesServiceServicer_to_server, profiles),
                 (add_JobsServiceServicer_to_server, JobsServicer(Jobs(store, schemas))),
             ],

@@ -8,7 +8,7 @@ is stored first, so that a crash in between is cleaned up too (`journal`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -56,6 +56,7 @@ class Bulk:
         """`{"records": [{"data", "id"?}]}` → created, failed, records, errors."""
         items = _items(decode(body), "records")
         self._records.check_creatable(collection, session)
+        check_pending(collection, session, items)
         outcomes = await self.create_all(collection, session, items, atomic=atomic)
         return {
             "created": sum(outcome.error is None for outcome in outcomes),
@@ -86,8 +87,7 @@ class Bulk:
             inserted = [doc[ID] for doc, error in zip(docs, refused, strict=True) if error is None]
             await self._journal.take_back_inserts(collection, inserted, undo)
             raise taken(collection, first[1], f"records[{first[0]}].data.", sees_hidden=session.sees_all)
-        # What a record points to may have been deleted at the same moment; see `Records._check_again`.
-        late = await self._records.take_back_strays(collection, session, docs) if collection.relations else {}
+        late = await self._records.take_back_strays(collection, session, docs)
         if undo is not None:
             if late:
                 await self._journal.take_back_inserts(collection, [doc[ID] for doc in docs], undo)
@@ -151,6 +151,8 @@ class Bulk:
             self._records.check_creatable(collection, session)
         if atomic:
             _check_bodies(session.validator(collection), items, set(old))
+        else:
+            check_pending(collection, session, items, set(old))
         outcomes: dict[int, Outcome] = {}
         # Changes come first: with `atomic` they can be taken back to what they were, inserts by deleting.
         changed = await self._upsert_old(collection, session, items, old, atomic=atomic)
@@ -259,7 +261,14 @@ def _raise_all(results: Sequence[object]) -> None:
     raise first
 
 
-def _check_bodies(validator: Validator, items: Sequence[Any], old: set[int]) -> None:
+def check_pending(collection: Collection, session: Session, items: Sequence[Any], old: Container[int] = ()) -> None:
+    """Raises Invalid where a change of the schema is pending that may be what an item does not fit: none of them is
+    written before it is decided (`Catalog.with_schema`)."""
+    if collection.pending:
+        _check_bodies(session.validator(collection), items, old)
+
+
+def _check_bodies(validator: Validator, items: Sequence[Any], old: Container[int]) -> None:
     """Raises Invalid, naming every bad field of all the items, before any of them is written."""
     results: list[object] = []
     for index, item in enumerate(items):

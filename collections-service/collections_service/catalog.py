@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from redis.asyncio import Redis
 
@@ -23,18 +24,24 @@ from collections_service.rules.types import Scope, check
 from collections_service.store import CollectionStore
 from collections_service.validation import Validator
 from fastcms_common import redis_keys
-from fastcms_common.announcements import Announcements
-from fastcms_common.errors import NotFound
+from fastcms_common.announcements import SILENCE, Announcements
+from fastcms_common.errors import Conflict, Invalid, NotFound, TimedOut, Unavailable
 from fastcms_common.logs import get_logger
 from fastcms_common.redis_connection import redis_errors
-from fastcms_common.storage import Query
+from fastcms_common.storage import Document, Query
 
 # Filters that are kept checked, of at most so many characters; applications ask the same ones again and again.
 _FILTERS = 1_000
 _FILTER_LENGTH = 1_000
+# Seconds after which an announcement has been heard, or its absence has been noticed.
+HEARD = SILENCE + 0.1
+# How long a change is waited for that is about to be decided, and how often it is looked at meanwhile.
+DECIDED_SECONDS = 3.0
+_LOOK_AGAIN = 0.02
 
 # What a validator is compiled for: a collection's id and version, and whether hidden fields are seen.
 _Compiled: TypeAlias = tuple[str, int, bool]
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -85,12 +92,20 @@ class Snapshot:
         return found
 
     @cached_property
+    def pending(self) -> bool:
+        """Whether a change of a schema is not yet decided."""
+        return any(collection.pending for collection in self._by_id.values())
+
+    @cached_property
     def referrers(self) -> Mapping[str, list[tuple[Collection, FieldDefinition]]]:
-        """The relations that point to each collection, by its id."""
+        """The relations that point to each collection, by its id. What may be required in a moment is not emptied."""
         found: dict[str, list[tuple[Collection, FieldDefinition]]] = {}
         for collection in self._by_id.values():
+            soon_required = {field.id for field in collection.pending if field.required}
             for field in collection.relations:
-                found.setdefault(field.collection or "", []).append((collection, field))
+                kept = field.id in soon_required and field.on_delete == "set_null"
+                relation = replace(field, on_delete="restrict") if kept else field
+                found.setdefault(field.collection or "", []).append((collection, relation))
         return found
 
     def validator(self, collection: Collection, *, sees_hidden: bool) -> Validator:
@@ -144,6 +159,7 @@ class Catalog:
     def __init__(self, store: CollectionStore, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._redis = redis
+        self._clock = clock
         self._announcements = Announcements(
             redis, redis_keys.COLLECTIONS_CHANGED, lambda _: self.forget(), self.forget, clock
         )
@@ -168,14 +184,46 @@ class Catalog:
         self.forget()
         return await self.reload()
 
-    async def outdated(self) -> bool:
-        """Whether what is remembered is not what is stored; it is then forgotten. What a call that was refused asks
-        before it is refused for good: the announcement of a change may still be on its way."""
-        snapshot = self._snapshot
-        if snapshot is None or snapshot.versions() == await self._store.versions():
+    async def with_schema(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Makes the call, and again where schemas refused it that are not the stored ones, or that were about to be
+        decided. The announcement of a change may still be on its way."""
+        for _ in range(2):
+            snapshot = await self.current()
+            try:
+                return await call()
+            except (Unavailable, TimedOut):
+                raise
+            except Exception as error:
+                # Also what storage makes of a table that is gone.
+                if snapshot.pending and isinstance(error, Invalid | Conflict):
+                    await self.decided()
+                if not await self.outdated(snapshot):
+                    raise
+        return await call()
+
+    async def outdated(self, snapshot: Snapshot) -> bool:
+        """Whether this is not what is stored; what is remembered is then forgotten."""
+        if snapshot.versions() == await self._store.versions():
             return False
         self.forget()
         return True
+
+    async def decided(self) -> Snapshot:
+        """All collections when no change of them is pending, for which it waits a moment."""
+        until = self._clock() + DECIDED_SECONDS
+        snapshot = await self.current()
+        while snapshot.pending and self._clock() < until:
+            await asyncio.sleep(_LOOK_AGAIN)
+            snapshot = await self.current()
+        return snapshot
+
+    async def still_fits(self, collection: Collection, doc: Document) -> bool:
+        """Whether a record that was just written by this schema may stay, also where the schema has changed since."""
+        snapshot = await self.current()
+        now = snapshot.with_id(collection.id)
+        if now is None or now.generation != collection.generation:
+            return False
+        return now.version == collection.version or snapshot.validator(now, sees_hidden=True).fits(doc)
 
     async def _read(self) -> Snapshot:
         changes = self._changes
@@ -202,6 +250,11 @@ class Catalog:
         self.forget()
         with redis_errors():
             await self._redis.publish(redis_keys.COLLECTIONS_CHANGED, collection_id)
+
+    @staticmethod
+    async def until_heard() -> None:
+        """Returns when no process takes a collection for what it was before its last announcement."""
+        await asyncio.sleep(HEARD)
 
     async def watch(self) -> None:
         """Listens for changes until it is cancelled; a lost connection is opened again."""

@@ -9,14 +9,14 @@ died: whoever finds it undoes or finishes the work. All of it may be repeated wi
 - `release`: ids of records about to be deleted to which relations point, or that are members. Finished, where the
   records are gone, by doing what `on_delete` asks for and telling auth-service.
 - `tables`: a collection whose tables or indexes are about to change. Finished by making them what the collection is
-  stored as, and by giving records that lack a required value the default.
+  stored as, and by giving records that lack a required value the default; a change that is pending is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -27,7 +27,7 @@ from collections_service.relations import Relations, Release
 from collections_service.schema_changes import fill_defaults, with_defaults
 from collections_service.store import CollectionStore
 from fastcms_common import times
-from fastcms_common.errors import Conflict, DomainError
+from fastcms_common.errors import Conflict, DomainError, Unavailable
 from fastcms_common.ids import new_id
 from fastcms_common.logs import get_logger
 from fastcms_common.storage import Document, In
@@ -78,10 +78,28 @@ class Journal:
     async def reshaping(self, collection: Collection, *, again: bool = False) -> AsyncIterator[None]:
         """A note that tables of the collection are about to change. It stays where that comes to no good end, and with
         `again` in any case: for a moment others go on writing by the schema that they know."""
-        note = await self._note("tables", collection, [{}])
-        yield
+        note = await self._note("tables", collection, [{"version": collection.version}])
+        renewing = asyncio.create_task(self._renew(note))
+        try:
+            yield
+        finally:
+            renewing.cancel()
         if not again:
             await self.done(note)
+
+    async def _renew(self, note: str) -> NoReturn:
+        """Keeps a note from growing old: to look through many records, or to index them, may take long."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            with suppress(DomainError):
+                await self._store.renew_notes(note, times.now_text())
+
+    async def let_go(self, held: Collection) -> None:
+        """Stores a collection without the change that is pending, if that is still the last word on it."""
+        if await self._store.replace_collection(held.with_changes(version=held.version + 1, pending=())):
+            # Who does not hear of it holds records to more for as long, and asks again before refusing one.
+            with suppress(Unavailable):
+                await self._catalog.announce(held.id)
 
     async def _note(self, kind: str, collection: Collection, pages: Sequence[Mapping[str, Any]]) -> str:
         note, at = new_id(), times.now_text()
@@ -130,6 +148,8 @@ class Journal:
             if page["kind"] == "tables":
                 await self._store.fit_tables(page["collection"], collection)
                 if collection is not None:
+                    if collection.pending and collection.version == page["version"]:
+                        await self.let_go(collection)
                     await fill_defaults(self._store, collection, with_defaults(collection))
             elif collection is not None:
                 await self._store.ensure_table(collection)

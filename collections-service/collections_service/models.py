@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -30,6 +31,11 @@ RULES: tuple[RuleName, ...] = ("list", "view", "create", "update", "delete", "ma
 
 # Keys of a stored record beside those of its fields.
 ID, CREATED, UPDATED, REVISION = "id", "created", "updated", "rev"
+
+
+def new_revision() -> str:
+    """A name for one state of a record; never given twice, so that an ETag stands for one state only."""
+    return secrets.token_urlsafe(9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,8 @@ class IndexDefinition:
 @dataclass(frozen=True)
 class Collection:
     """A collection as it is stored and cached. `version` grows with every change, `generation` with every truncate that
-    puts a new table in the place of the old one; `options` is JSON."""
+    puts a new table in the place of the old one; `options` is JSON. `pending` are fields as a change that is not yet
+    decided would have them: what is written fits these too."""
 
     id: str
     name: str
@@ -113,6 +120,7 @@ class Collection:
     updated: str
     version: int = 1
     generation: int = 0
+    pending: tuple[FieldDefinition, ...] = ()
 
     @cached_property
     def table_name(self) -> str:
@@ -193,14 +201,7 @@ def to_document(collection: Collection) -> dict[str, Any]:
         "id": collection.id,
         "name": collection.name,
         "type": collection.type,
-        "fields": [
-            {
-                name: list(value) if isinstance(value, tuple) else value
-                for name, default in _FIELD_DEFAULTS.items()
-                if (value := getattr(field, name)) != default
-            }
-            for field in collection.fields
-        ],
+        "fields": _field_documents(collection.fields),
         "options": dict(collection.options),
         "rules": dict(collection.rules),
         "indexes": [
@@ -210,7 +211,19 @@ def to_document(collection: Collection) -> dict[str, Any]:
         "updated": collection.updated,
         "version": collection.version,
         "generation": collection.generation,
+        "pending": _field_documents(collection.pending),
     }
+
+
+def _field_documents(fields: Iterable[FieldDefinition]) -> list[dict[str, Any]]:
+    return [
+        {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, default in _FIELD_DEFAULTS.items()
+            if (value := getattr(field, name)) != default
+        }
+        for field in fields
+    ]
 
 
 def from_document(document: Mapping[str, Any]) -> Collection:
@@ -219,9 +232,7 @@ def from_document(document: Mapping[str, Any]) -> Collection:
         id=document["id"],
         name=document["name"],
         type=document["type"],
-        fields=tuple(
-            FieldDefinition(**{**item, "values": tuple(item.get("values", ()))}) for item in document["fields"]
-        ),
+        fields=_fields_from(document["fields"]),
         options=document["options"],
         rules={rule: document["rules"].get(rule) for rule in RULES},
         indexes=tuple(IndexDefinition(i["name"], tuple(i["fields"]), i["unique"]) for i in document["indexes"]),
@@ -229,4 +240,9 @@ def from_document(document: Mapping[str, Any]) -> Collection:
         updated=document["updated"],
         version=document["version"],
         generation=document.get("generation", 0),
+        pending=_fields_from(document.get("pending", ())),
     )
+
+
+def _fields_from(documents: Iterable[Mapping[str, Any]]) -> tuple[FieldDefinition, ...]:
+    return tuple(FieldDefinition(**{**item, "values": tuple(item.get("values", ()))}) for item in documents)

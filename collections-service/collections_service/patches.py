@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from collections_service.models import REVISION, UPDATED, Collection, FieldDefinition
+from collections_service.models import REVISION, UPDATED, Collection, FieldDefinition, new_revision
 from collections_service.rules.combine import conjunction
 from collections_service.validation import Patch, Sign
 from fastcms_common.errors import FieldError, Invalid
@@ -58,6 +58,32 @@ def incoming(patch: Patch, doc: Document) -> dict[str, Any]:
         else:
             values[item.id] = (held or 0) + (amount if sign == "+" else -amount)
     return values
+
+
+def taken_out(collection: Collection, patch: Patch, before: Document, after: Document) -> Document:
+    """The record `after` without what the patch has done to `before`. What others did meanwhile to other fields, and
+    their steps, stay."""
+    doc = dict(after)
+    stepped = {item.id for item, _, _ in patch.steps}
+    for item, sign, amount in patch.steps:
+        held = before.get(item.id)
+        if item.many:
+            listed = doc.get(item.id) or []
+            if sign == "+":
+                doc[item.id] = [value for value in listed if value not in amount or value in (held or ())]
+            else:
+                doc[item.id] = [*listed, *(value for value in held or () if value in amount and value not in listed)]
+        else:
+            doc[item.id] = doc[item.id] - (amount if sign == "+" else -amount)
+    expected = incoming(patch, before)
+    dates = {item.id for item in collection.fields if item.type == "autodate" and item.on_update}
+    for key in {*patch.values, *dates, UPDATED, *(key for key in stepped if after.get(key) == expected[key])}:
+        if key in before:
+            doc[key] = before[key]
+        else:
+            doc.pop(key, None)
+    doc[REVISION] = before[REVISION]
+    return doc if doc == before else {**doc, REVISION: new_revision()}
 
 
 def _number_step(item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]) -> Query:

@@ -7,10 +7,10 @@ from typing import Any
 
 from collections_service.catalog import Catalog, Snapshot
 from collections_service.decoding import decode
-from collections_service.models import CREATED, EMAIL, ID, REVISION, UPDATED, VERIFIED, Collection
+from collections_service.models import CREATED, EMAIL, ID, REVISION, UPDATED, VERIFIED, Collection, new_revision
 from collections_service.policy import not_found
-from collections_service.records import taken
-from collections_service.relations import Relations, new_revision
+from collections_service.records import overtaken, taken
+from collections_service.relations import Relations
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.errors import FieldError, Invalid, NotFound
@@ -34,7 +34,7 @@ class Profiles:
         snapshot = await self._catalog.current()
         if snapshot.named(name_or_id) is None and snapshot.with_id(name_or_id) is None:
             # It may have been made a moment ago, elsewhere.
-            await self._catalog.outdated()
+            await self._catalog.outdated(snapshot)
             snapshot = await self._catalog.current()
         collection = snapshot.find(name_or_id)
         if collection.type != "auth":
@@ -46,6 +46,15 @@ class Profiles:
         self, realm: str, id: str, email: str, verified: bool, data: bytes, *, sees_hidden: bool
     ) -> dict[str, Any]:
         """The record of a new member, or the one that is there already. Invalid names bad fields by flat names."""
+
+        async def call() -> dict[str, Any]:
+            return await self._create(realm, id, email, verified, data, sees_hidden=sees_hidden)
+
+        return await self._catalog.with_schema(call)
+
+    async def _create(
+        self, realm: str, id: str, email: str, verified: bool, data: bytes, *, sees_hidden: bool
+    ) -> dict[str, Any]:
         collection, snapshot = await self._find(realm)
         existing = await self._store.get(collection, id)
         if existing is not None:
@@ -72,6 +81,9 @@ class Profiles:
                 # The same call, a moment earlier.
                 return await self.get(realm, id)
             raise taken(collection, error, "", sees_hidden=sees_hidden) from None
+        if not await self._catalog.still_fits(collection, doc):
+            await self._store.delete(collection, id, eq(REVISION, doc[REVISION]))
+            raise overtaken()
         return _flat(collection, doc)
 
     async def get(self, realm: str, id: str) -> dict[str, Any]:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from collections_service.answers import Answer, Rendering, Shown
 from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
 from collections_service.journal import Journal, revision_of
-from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection
-from collections_service.patches import Step, incoming, step_of
+from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection, new_revision
+from collections_service.patches import Step, incoming, step_of, taken_out
 from collections_service.policy import Session, not_found
 from collections_service.preconditions import if_match, require
-from collections_service.relations import Relations, Release, new_revision
+from collections_service.relations import Relations, Release
 from collections_service.rules.combine import conjunction
 from collections_service.store import CollectionStore
 from collections_service.validation import NewRecord, Patch
 from fastcms_common import times
 from fastcms_common.access import refuse_impersonation
 from fastcms_common.context import current
-from fastcms_common.errors import Conflict, Denied, FieldError, Invalid, NotFound, TimedOut, Unavailable
+from fastcms_common.errors import Conflict, Denied, DomainError, FieldError, Invalid, NotFound
 from fastcms_common.ids import new_id
 from fastcms_common.storage import ALL, Document, Duplicate, Query, eq, matches
 
 # How often a change is tried again that others keep getting ahead of.
 _ATTEMPTS = 20
-T = TypeVar("T")
 
 
 class Records:
@@ -52,18 +50,6 @@ class Records:
         collection = snapshot.find(name)
         await self._store.ensure_table(collection)
         return collection, Session(self._store, snapshot, method, query, current().caller)
-
-    async def with_schema(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Makes the call, and again where it was refused by a schema that is no longer the stored one."""
-        try:
-            return await call()
-        except (Unavailable, TimedOut):
-            raise
-        except Exception:
-            # Also what storage makes of a table that is gone.
-            if not await self._catalog.outdated():
-                raise
-        return await call()
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -95,21 +81,25 @@ class Records:
             await self._store.insert(collection, doc)
         except Duplicate as error:
             raise taken(collection, error, sees_hidden=session.sees_all) from None
-        # What it points to may have been deleted at the same moment; see `_check_again`.
         for stray in (await self.take_back_strays(collection, session, [doc])).values():
             raise stray
         return await rendering.one(doc)
 
     async def take_back_strays(
         self, collection: Collection, session: Session, docs: Sequence[Document]
-    ) -> dict[str, Invalid]:
-        """Deletes those of the records just inserted that point to what is gone; why, by their ids."""
-        strays = {}
+    ) -> dict[str, DomainError]:
+        """Deletes those of the records just inserted that point to what was deleted at the same moment, or that a
+        schema of the same moment does not let in; why, by their ids. See `_check_again`."""
+        strays: dict[str, DomainError] = {}
         for doc in docs:
             errors = await self._relations.missing(session.snapshot, collection, doc, sees_hidden=session.sees_all)
             if errors:
-                await self._store.delete(collection, doc[ID], eq(REVISION, doc[REVISION]))
                 strays[doc[ID]] = Invalid(errors)
+            elif not await self._catalog.still_fits(collection, doc):
+                strays[doc[ID]] = overtaken()
+            else:
+                continue
+            await self._store.delete(collection, doc[ID], eq(REVISION, doc[REVISION]))
         return strays
 
     @staticmethod
@@ -219,15 +209,18 @@ class Records:
     async def _check_again(
         self, collection: Collection, session: Session, patch: Patch, before: Document, after: Document, prefix: str
     ) -> None:
-        """Takes the change back where a record that it points to was deleted at the same moment.
+        """Takes the change back where a record that it points to was deleted at the same moment, or where the schema
+        was changed and does not let it in.
 
         Who deletes looks for relations after deleting, who writes one looks for its record after writing: one of the
-        two sees the other.
+        two sees the other. So it is with who changes a schema and looks at the records, and who writes one.
         """
         try:
             await self._check_relations(collection, session, patch, prefix)
-        except Invalid:
-            await self._store.restore(collection, before, after[REVISION])
+            if not await self._catalog.still_fits(collection, after):
+                raise overtaken()
+        except DomainError:
+            await self._store.restore(collection, taken_out(collection, patch, before, after), after[REVISION])
             raise
 
     async def _check_relations(self, collection: Collection, session: Session, patch: Patch, prefix: str) -> None:
@@ -320,6 +313,11 @@ class Records:
         for doc in gone:
             await self._events.record_deleted(collection, doc[ID])
         await self._journal.done(note)
+
+
+def overtaken() -> Conflict:
+    """What a write is refused with that a change of the schema came before."""
+    return Conflict("The collection was changed at the same moment; try again.", reason="SCHEMA_CHANGED")
 
 
 def _is_id(id: str) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from collections_service.catalog import Snapshot
 from collections_service.events import CollectionEvents
-from collections_service.models import ID, REVISION, UPDATED, Collection, FieldDefinition
+from collections_service.models import ID, REVISION, UPDATED, Collection, FieldDefinition, new_revision
 from collections_service.store import CollectionStore
 from collections_service.validation import LACKS
 from fastcms_common import times
@@ -31,11 +30,6 @@ class Release:
     doomed: dict[str, tuple[Collection, set[str]]] = field(default_factory=dict)
     # Relations that lose the deleted ids.
     emptied: list[tuple[Collection, FieldDefinition, list[str]]] = field(default_factory=list)
-
-
-def new_revision() -> str:
-    """A name for one state of a record; never given twice, so that an ETag stands for one state only."""
-    return secrets.token_urlsafe(9)
 
 
 class Relations:

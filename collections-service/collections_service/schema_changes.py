@@ -19,33 +19,22 @@ _HARMLESS = ("name", "hidden", "default", "on_delete", "on_create", "on_update",
 
 async def check_records(store: CollectionStore, before: Collection, after: Collection) -> None:
     """Conflict, saying for each field how many records break its new definition."""
-    _refuse([*await _unfit(store, before, before, after), *await _duplicates(store, before, after)])
-
-
-async def check_values(store: CollectionStore, before: Collection, after: Collection) -> None:
-    """`check_records` once the change is made, and the indexes with it that see to unique values."""
-    _refuse(await _unfit(store, after, before, after))
-
-
-def asks_more(before: Collection, after: Collection) -> bool:
-    """Whether a value, or the lack of one, that was allowed may be so no more."""
-    return bool(_required_now(before, after) or _tightened(before, after))
-
-
-def _refuse(errors: list[FieldError]) -> None:
+    errors = []
+    for field in _required_now(before, after):
+        missing = await store.count(before, is_null((field.id,)))
+        if missing:
+            errors.append(FieldError(_path(after, field), f"{_records(missing)} no value, and there is no default"))
+    errors += await _breaking(store, before, after, _tightened(before, after))
+    errors += await _duplicates(store, before, after)
     if errors:
         details = " ".join(f"{error.field}: {error.message}." for error in errors)
         raise Conflict(f"Existing records break the change. {details}", reason=_REASON, fields=errors)
 
 
-async def _unfit(store: CollectionStore, stored: Collection, before: Collection, after: Collection) -> list[FieldError]:
-    """Counts the records, stored by the schema `stored`, that break what `after` asks for and `before` did not."""
-    errors = []
-    for field in _required_now(before, after):
-        missing = await store.count(stored, is_null((field.id,)))
-        if missing:
-            errors.append(FieldError(_path(after, field), f"{_records(missing)} no value, and there is no default"))
-    return errors + await _breaking(store, stored, after, _tightened(before, after))
+def asked(before: Collection, after: Collection) -> tuple[FieldDefinition, ...]:
+    """The fields for which a value, or the lack of one, that was allowed may be so no more."""
+    found = (*_tightened(before, after), *_required_now(before, after))
+    return tuple({field.id: field for field in found}.values())
 
 
 def _required_now(before: Collection, after: Collection) -> list[FieldDefinition]:
@@ -75,13 +64,13 @@ def _differs(was: FieldDefinition, field: FieldDefinition) -> bool:
 
 
 async def _breaking(
-    store: CollectionStore, stored: Collection, after: Collection, fields: list[FieldDefinition]
+    store: CollectionStore, before: Collection, after: Collection, fields: list[FieldDefinition]
 ) -> list[FieldError]:
     if not fields:
         return []
     rules: list[FieldRule] = [rule_of(replace(field, default=None)) for field in fields]
     breaking = [0] * len(rules)
-    async for doc in store.scan(stored):
+    async for doc in store.scan(before):
         for index, rule in enumerate(rules):
             value = doc.get(rule.field.id)
             if value is None:

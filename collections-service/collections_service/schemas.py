@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -14,16 +15,14 @@ from collections_service.journal import Journal
 from collections_service.models import RULES, Collection
 from collections_service.relations import Relations
 from collections_service.schema_changes import (
-    asks_more,
+    asked,
     check_records,
-    check_values,
     clear_removed,
     fill_defaults,
     filled,
 )
 from collections_service.store import CollectionStore
 from fastcms_common import times
-from fastcms_common.announcements import SILENCE
 from fastcms_common.audit import AuditLog
 from fastcms_common.errors import Conflict, FieldError, Invalid, NotFound
 from fastcms_common.ids import new_id
@@ -31,8 +30,6 @@ from fastcms_common.storage import Duplicate
 
 # Records from which on a table is exchanged rather than emptied, and not copied for the sake of a new field.
 LARGE = 10_000
-# Seconds after which no process takes a collection for what it was before an announced change.
-HEARD = SILENCE + 0.1
 
 
 class Schemas:
@@ -87,60 +84,79 @@ class Schemas:
     async def change(self, id: str, draft: CollectionDraft) -> Collection:
         """The collection after the change. Conflict where stored records or other collections' rules break it."""
         await self._catalog.check_announcing()
+        # To its end also where the one who asked for it does not wait that long.
+        return await asyncio.shield(self._change(id, draft))
+
+    async def _change(self, id: str, draft: CollectionDraft) -> Collection:
         async with self._turn:
-            snapshot = await self._catalog.fresh()
-            before = snapshot.find(id)
-            after = apply(draft, before, snapshot, times.now_text())
-            taken = snapshot.named(after.name)
-            if taken is not None and taken.id != after.id:
-                raise _taken(after.name)
-            self._check_other_rules(snapshot, after)
-            await self._check_defaults(snapshot, before, after)
-            await self._store.ensure_table(before)
-            large = await self._store.count(before, limit=LARGE + 1) > LARGE
-            if large:
-                after = _unpromised(before, after)
-            await check_records(self._store, before, after)
-            fields = filled(before, after)
-            async with self._journal.reshaping(after, again=bool(fields)):
-                await fill_defaults(self._store, before, fields)
-                await self._store_change(before, after)
-                await self._catalog.announce(after.id)
-                await self._store.fit_table(after)
-                # Those that were written meanwhile.
-                await fill_defaults(self._store, after, fields)
+            before, after = await self._planned(id, draft)
+            pending = asked(before, after)
+            if not pending:
+                return await self._make(before, after)
+        held = before.with_changes(version=before.version + 1, pending=pending)
+        async with self._holding(held), self._turn:
+            return await self._make(*await self._planned(id, draft, held))
+
+    @asynccontextmanager
+    async def _holding(self, held: Collection) -> AsyncIterator[None]:
+        """A time in which no process writes records that do not fit the pending fields. They are pending no more where
+        that is left with an error."""
+        async with self._journal.reshaping(held):
+            try:
+                await self._store_version(held)
+                await self._catalog.announce(held.id)
+                await self._catalog.until_heard()
+                yield
+            except BaseException:
+                await self._journal.let_go(held)
+                raise
+
+    async def _planned(
+        self, id: str, draft: CollectionDraft, held: Collection | None = None
+    ) -> tuple[Collection, Collection]:
+        """The collection as it is and as the draft would have it, which nothing stands against. Conflict also where it
+        is no longer the one that is held for this change."""
+        snapshot = await self._catalog.fresh()
+        before = snapshot.find(id)
+        if held is not None and before.version != held.version:
+            raise _raced()
+        # Where somebody else's change is pending, this one comes before it.
+        before = before.with_changes(pending=())
+        after = apply(draft, before, snapshot, times.now_text())
+        taken = snapshot.named(after.name)
+        if taken is not None and taken.id != after.id:
+            raise _taken(after.name)
+        self._check_other_rules(snapshot, after)
+        await self._check_defaults(snapshot, before, after)
+        await self._store.ensure_table(before)
+        await check_records(self._store, before, after)
+        return before, after
+
+    async def _make(self, before: Collection, after: Collection) -> Collection:
+        large = await self._store.count(before, limit=LARGE + 1) > LARGE
+        if large:
+            after = _unpromised(before, after)
+        fields = filled(before, after)
+        async with self._journal.reshaping(after, again=bool(fields)):
+            await fill_defaults(self._store, before, fields)
+            await self._store_change(before, after)
+            await self._catalog.announce(after.id)
+            await self._store.fit_table(after)
+            # Those that were written meanwhile.
+            await fill_defaults(self._store, after, fields)
         await self._record_change(before, after)
-        # Also where the one who asked for it does not wait that long.
-        await asyncio.shield(self._settle(before, after, clear=not large))
+        if not large:
+            await clear_removed(self._store, before, after)
         return after
 
-    async def _settle(self, before: Collection, after: Collection, *, clear: bool) -> None:
-        """Ends a change that is stored and announced. Conflict where it had to be taken back."""
-        if asks_more(before, after):
-            await self._look_again(before, after)
-        if clear:
-            await clear_removed(self._store, before, after)
-
-    async def _look_again(self, before: Collection, after: Collection) -> None:
-        """Takes a change back, and raises Conflict, where a process that had not heard of it wrote what breaks it."""
-        await asyncio.sleep(HEARD)
-        try:
-            await check_values(self._store, before, after)
-        except Conflict:
-            back = before.with_changes(version=after.version + 1)
-            async with self._turn, self._journal.reshaping(back):
-                await self._store_change(after, back)
-                await self._catalog.announce(back.id)
-                await self._store.fit_table(back)
-            await clear_removed(self._store, after, back)
-            await self._record_change(after, back)
-            raise
+    async def _store_version(self, collection: Collection) -> None:
+        if not await self._store.replace_collection(collection):
+            raise _raced()
 
     async def _store_change(self, before: Collection, after: Collection) -> None:
         try:
             await self._store.ensure_table(after)
-            if not await self._store.replace_collection(after):
-                raise Conflict("The collection was changed by someone else at the same moment; try again.")
+            await self._store_version(after)
         except BaseException as error:
             # Back to what is stored, which may be what someone else has made of it.
             stored = (await self._catalog.fresh()).with_id(before.id)
@@ -206,7 +222,7 @@ class Schemas:
                 )
             async with self._journal.reshaping(collection):
                 if not await self._store.delete_collection(collection):
-                    raise Conflict("The collection was changed by someone else at the same moment; try again.")
+                    raise _raced()
                 await self._catalog.announce(collection.id)
                 await self._events.collection_deleted(collection)
                 await self._store.drop_table(collection)
@@ -249,9 +265,9 @@ class Schemas:
                 await self._store.ensure_table(after)
                 if not await self._store.replace_collection(after):
                     # The table may be the one that somebody else has just put there: it stays.
-                    raise Conflict("The collection was changed by someone else at the same moment; try again.")
+                    raise _raced()
                 await self._catalog.announce(after.id)
-            await asyncio.sleep(HEARD)
+            await self._catalog.until_heard()
             return await self._store.drop_generation(before)
 
     async def _record_change(self, before: Collection, after: Collection) -> None:
@@ -283,6 +299,10 @@ def _unpromised(before: Collection, after: Collection) -> Collection:
     known = {field.id for field in before.fields}
     fields = tuple(field if field.id in known else replace(field, promised=False) for field in after.fields)
     return after.with_changes(fields=fields)
+
+
+def _raced() -> Conflict:
+    return Conflict("The collection was changed by someone else at the same moment; try again.")
 
 
 def _taken(name: str) -> Conflict:

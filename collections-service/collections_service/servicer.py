@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from collections_service.answers import Answer, Shown
 from collections_service.bulk import Bulk
+from collections_service.catalog import Catalog
 from collections_service.explanations import Explanations, Question
 from collections_service.lists import PER_PAGE, Listing, Lists
 from collections_service.messages import change_draft, collection_message, create_draft
@@ -97,7 +98,8 @@ class CollectionsServicer(CollectionsServiceServicer):
 class RecordsServicer(RecordsServiceServicer):
     """`fastcms.collections.v1.RecordsService`."""
 
-    def __init__(self, records: Records, lists: Lists, bulk: Bulk, transfers: Transfers) -> None:
+    def __init__(self, catalog: Catalog, records: Records, lists: Lists, bulk: Bulk, transfers: Transfers) -> None:
+        self._catalog = catalog
         self._lists = lists
         self._records = records
         self._bulk = bulk
@@ -108,7 +110,7 @@ class RecordsServicer(RecordsServiceServicer):
             opened = await self._open(request.collection, "POST", request.query)
             return await self._records.create(*opened, request.body.data, _shown(request))
 
-        return _body(await self._records.with_schema(work), context)
+        return _body(await self._catalog.with_schema(work), context)
 
     async def ListRecords(self, request: records_pb2.ListRecordsRequest, context: Context) -> HttpBody:
         asked = Listing(
@@ -124,28 +126,28 @@ class RecordsServicer(RecordsServiceServicer):
             opened = await self._open(request.collection, "GET", request.query)
             return await self._lists.page(*opened, asked, _shown(request))
 
-        return _body(await self._records.with_schema(work), context)
+        return _body(await self._catalog.with_schema(work), context)
 
     async def GetRecord(self, request: records_pb2.GetRecordRequest, context: Context) -> HttpBody:
         async def work() -> Answer:
             opened = await self._open(request.collection, "GET", request.query)
             return await self._records.get(*opened, request.id, _shown(request))
 
-        return _body(await self._records.with_schema(work), context)
+        return _body(await self._catalog.with_schema(work), context)
 
     async def UpdateRecord(self, request: records_pb2.UpdateRecordRequest, context: Context) -> HttpBody:
         async def work() -> Answer:
             opened = await self._open(request.collection, "PATCH", request.query)
             return await self._records.change(*opened, request.id, request.body.data, request.if_match, _shown(request))
 
-        return _body(await self._records.with_schema(work), context)
+        return _body(await self._catalog.with_schema(work), context)
 
     async def DeleteRecord(self, request: records_pb2.DeleteRecordRequest, context: Context) -> Empty:
         async def work() -> None:
             opened = await self._open(request.collection, "DELETE", request.query)
             await self._records.delete(*opened, request.id, request.if_match)
 
-        await self._records.with_schema(work)
+        await self._catalog.with_schema(work)
         return Empty()
 
     async def BatchCreateRecords(self, request: records_pb2.BatchCreateRecordsRequest, context: Context) -> HttpBody:
@@ -165,7 +167,7 @@ class RecordsServicer(RecordsServiceServicer):
             opened = await self._open(request.collection, method, request.query)
             return await work(*opened, request.body.data, atomic=request.atomic)
 
-        return _json(await self._records.with_schema(call))
+        return _json(await self._catalog.with_schema(call))
 
     async def ExportRecords(
         self, request: records_pb2.ExportRecordsRequest, context: Context

@@ -207,6 +207,9 @@ class CollectionStore:
     async def write_notes(self, pages: Sequence[Mapping[str, Any]]) -> None:
         await self._store.insert_many(_NOTES.name, pages)
 
+    async def renew_notes(self, note: str, moment: str) -> None:
+        await self._store.update_many(_NOTES.name, eq("note", note), Change(set={"at": moment}))
+
     async def erase_notes(self, note: str) -> None:
         await self._store.delete_many(_NOTES.name, eq("note", note))
 

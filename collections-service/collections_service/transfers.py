@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
-from collections_service.bulk import Bulk, Outcome
+from collections_service.bulk import Bulk, Outcome, check_pending
+from collections_service.catalog import Catalog
 from collections_service.csv_lines import CsvError, CsvReader, cells_of, row_text
 from collections_service.decoding import decode
 from collections_service.errors import item_error
@@ -49,7 +50,16 @@ def format_of(content_type: str) -> Format:
 class Transfers:
     """Records out of a collection and into one, as streams."""
 
-    def __init__(self, records: Records, lists: Lists, bulk: Bulk, store: CollectionStore, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        records: Records,
+        lists: Lists,
+        bulk: Bulk,
+        store: CollectionStore,
+        audit: AuditLog,
+    ) -> None:
+        self._catalog = catalog
         self._lists = lists
         self._records = records
         self._bulk = bulk
@@ -90,7 +100,7 @@ class Transfers:
         """Creates a record of each line; a bad one is told of by its number and the rest goes on. Gives how far it is
         every now and then, and what became of all in the end."""
         self._records.check_creatable(collection, session)
-        intake = _Intake(self._records, self._bulk, collection.id)
+        intake = _Intake(self._catalog, self._records, self._bulk, collection.id)
         reader: _Reader = _Lines(collection) if form == "ndjson" else _Rows(collection)
         text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         told = time.monotonic()
@@ -128,6 +138,7 @@ class _Reader(Protocol):
 class _Intake:
     """What has been taken in so far."""
 
+    catalog: Catalog
     records: Records
     bulk: Bulk
     collection_id: str
@@ -160,10 +171,11 @@ class _Intake:
 
         async def write() -> list[Outcome]:
             # An import may take longer than a schema lasts: each part goes by the one that there is.
-            opened = await self.records.open(self.collection_id, "POST", {})
-            return await self.bulk.create_all(*opened, bodies, atomic=False)
+            collection, session = await self.records.open(self.collection_id, "POST", {})
+            check_pending(collection, session, bodies)
+            return await self.bulk.create_all(collection, session, bodies, atomic=False)
 
-        outcomes = await self.records.with_schema(write)
+        outcomes = await self.catalog.with_schema(write)
         for (line, _), outcome in zip(waiting, outcomes, strict=True):
             if outcome.error is None:
                 self.created += 1

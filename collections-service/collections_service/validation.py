@@ -7,22 +7,24 @@ slowly, to name every bad field at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from collections_service.decoding import decode, refuse_json
 from collections_service.models import EMAIL_VISIBILITY, Collection, FieldDefinition
-from collections_service.values import BadValue, Check, check_of, json_type, json_value, sentence
+from collections_service.values import BadValue, Check, check_of, json_type, json_value, sentence, then
 from fastcms_common.errors import FieldError, Invalid
-from fastcms_common.ids import is_uuid
+from fastcms_common.ids import is_uuid, new_id
 
 Sign: TypeAlias = Literal["+", "-"]
+Number = TypeVar("Number", int, float)
 NOT_KNOWN = "is not a field of this collection"
 FIXED = "is set by the server"
 LACKS = "lacks what only admins can give"
+WAITS = "cannot be taken while a field that it needs is being added; try again in a moment"
 # Unknown names that one body is told of: there may be millions, in a body of many records.
 MAX_UNKNOWN = 100
 _JSON_BUT_NULL: Any = dict[str, Any] | list[Any] | str | int | float | bool
@@ -74,9 +76,45 @@ class FieldRule:
         return converted if self.check is None else self.check(converted)
 
 
-def rule_of(field: FieldDefinition) -> FieldRule:
-    """What the values of a field are held to."""
+def rule_of(field: FieldDefinition, pending: FieldDefinition | None = None) -> FieldRule:
+    """What the values of a field are held to, where a change of it is pending to both."""
+    if pending is not None:
+        return _rule_of_both(field, pending)
     return FieldRule(field, json_type(field), check_of(field), sentence(field))
+
+
+def _rule_of_both(field: FieldDefinition, pending: FieldDefinition) -> FieldRule:
+    common = tuple(value for value in field.values if value in pending.values)
+    both = replace(
+        field,
+        required=field.required or pending.required,
+        min=_most(field.min, pending.min),
+        max=_least(field.max, pending.max),
+        min_length=_most(field.min_length, pending.min_length),
+        max_length=_least(field.max_length, pending.max_length),
+        pattern=field.pattern or pending.pattern,
+        # Where they have no value in common, one that nobody can know.
+        values=common or (field.values and (new_id(),)),
+        max_select=_least(field.max_select, pending.max_select),
+    )
+    rule = rule_of(both)
+    if pending.pattern not in (None, both.pattern):
+        first, second = rule.check, check_of(replace(both, pattern=pending.pattern))
+        rule = replace(rule, check=first and second and then(first, second))
+    try:
+        rule.value(field.default)
+    except BadValue:
+        # What would fall back on such a default is not taken either.
+        rule = replace(rule, field=replace(both, required=True, default=None))
+    return rule
+
+
+def _most(*bounds: Number | None) -> Number | None:
+    return max((bound for bound in bounds if bound is not None), default=None)
+
+
+def _least(*bounds: Number | None) -> Number | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _why(value: Any, otherwise: str) -> str:
@@ -96,13 +134,19 @@ class Validator:
         own = [field for field in collection.fields if field.type != "autodate"]
         if collection.type == "auth":
             own.append(EMAIL_VISIBILITY)
-        seen = [field for field in own if sees_hidden or not field.hidden]
-        self._rules = {field.name: rule_of(field) for field in seen}
+        pending = {field.id: field for field in collection.pending}
+        rules = [
+            _rule_of_both(field, pending.pop(field.id)) if field.id in pending else rule_of(field) for field in own
+        ]
+        self._rules = {rule.field.name: rule for rule in rules if sees_hidden or not rule.field.hidden}
         known = [field for field in collection.fields if sees_hidden or not field.hidden]
         self._fixed = {field.name for field in (*collection.system_fields, *known)} - self._rules.keys()
-        unseen = [field for field in own if field not in seen]
+        unseen = [rule.field for rule in rules if rule.field.name not in self._rules]
         self._defaults = {field.id: field.default for field in unseen if field.default is not None}
-        self._lacks = any(field.required and field.default is None for field in unseen)
+        # Why no new record is taken, whatever it says.
+        self._refusal = LACKS if any(field.required and field.default is None for field in unseen) else None
+        if pending:
+            self._refusal = WAITS
         data = msgspec.defstruct(
             "Data",
             [_member(rule) for rule in self._rules.values()],
@@ -124,7 +168,7 @@ class Validator:
         try:
             sound = self._decoder.decode(body)
             id = None if sound.id is msgspec.UNSET else sound.id
-            if not self._lacks and (id is None or is_uuid(id)):
+            if self._refusal is None and (id is None or is_uuid(id)):
                 return self._finish(id, sound.data)
         except (msgspec.DecodeError, msgspec.ValidationError, BadValue, RecursionError):
             pass
@@ -160,8 +204,8 @@ class Validator:
         values: dict[str, Any] = dict(self._defaults)
         unknown = islice((name for name in data if name not in self._rules), MAX_UNKNOWN)
         errors.extend(FieldError(f"{prefix}{name}", self._unknown(name)) for name in unknown)
-        if self._lacks:
-            errors.append(FieldError(prefix.rstrip(".") or "body", LACKS))
+        if self._refusal is not None:
+            errors.append(FieldError(prefix.rstrip(".") or "body", self._refusal))
         for name, rule in self._rules.items():
             try:
                 value = rule.value(data[name]) if name in data else self._default(rule.field)
@@ -177,6 +221,15 @@ class Validator:
         if field.required and field.default is None:
             raise BadValue("is required")
         return field.default
+
+    def fits(self, doc: Mapping[str, Any]) -> bool:
+        """Whether a record as it is stored is one that this would let in."""
+        try:
+            for rule in self._rules.values():
+                rule.value(doc.get(rule.field.id))
+        except BadValue:
+            return False
+        return self._refusal is None
 
     def patch(self, body: bytes) -> Patch:
         """The body `{"data": {..}}` of a change. Malformed, or Invalid naming every bad field."""

@@ -91,9 +91,9 @@ def check_of(field: FieldDefinition) -> Check | None:
         case "number":
             return _number(field)
         case "email":
-            return _then(email, _text(field))
+            return then(email, _text(field))
         case "url":
-            return _then(url, _text(field))
+            return then(url, _text(field))
         case "date":
             return day
         case "datetime":
@@ -108,7 +108,8 @@ def check_of(field: FieldDefinition) -> Check | None:
             return None
 
 
-def _then(first: Check, second: Check) -> Check:
+def then(first: Check, second: Check) -> Check:
+    """Both checks, the second of what the first has made of the value."""
     return lambda value: second(first(value))
 
 

@@ -21,7 +21,7 @@ async def running(redis_server: RedisProcess, tmp_path_factory: pytest.TempPathF
     async with api(redis_server.url, tmp_path_factory.mktemp("any")) as started:
         with pytest.MonkeyPatch.context() as patch:
             # There is no other process that would have to hear of a change.
-            patch.setattr("collections_service.schemas.HEARD", 0.0)
+            patch.setattr("collections_service.catalog.HEARD", 0.0)
             yield started
 
 
