@@ -38,6 +38,8 @@ HEARD = SILENCE + 0.1
 # How long a change is waited for that is about to be decided, and how often it is looked at meanwhile.
 DECIDED_SECONDS = 3.0
 _LOOK_AGAIN = 0.02
+# How often a call is made that schemas keep changing under.
+_ATTEMPTS = 10
 
 # What a validator is compiled for: a collection's id and version, and whether hidden fields are seen.
 _Compiled: TypeAlias = tuple[str, int, bool]
@@ -187,7 +189,7 @@ class Catalog:
     async def with_schema(self, call: Callable[[], Awaitable[T]]) -> T:
         """Makes the call, and again where schemas refused it that are not the stored ones, or that were about to be
         decided. The announcement of a change may still be on its way."""
-        for _ in range(2):
+        for _ in range(_ATTEMPTS - 1):
             snapshot = await self.current()
             try:
                 return await call()

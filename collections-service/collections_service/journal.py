@@ -77,7 +77,7 @@ class Journal:
     @asynccontextmanager
     async def reshaping(self, collection: Collection, *, again: bool = False) -> AsyncIterator[None]:
         """A note that tables of the collection are about to change. It stays where that comes to no good end, and with
-        `again` in any case: for a moment others go on writing by the schema that they know."""
+        `again` in any case: writes by the schema of before may still be on their way."""
         note = await self._note("tables", collection, [{"version": collection.version}])
         renewing = asyncio.create_task(self._renew(note))
         try:

@@ -64,7 +64,6 @@ def taken_out(collection: Collection, patch: Patch, before: Document, after: Doc
     """The record `after` without what the patch has done to `before`. What others did meanwhile to other fields, and
     their steps, stay."""
     doc = dict(after)
-    stepped = {item.id for item, _, _ in patch.steps}
     for item, sign, amount in patch.steps:
         held = before.get(item.id)
         if item.many:
@@ -75,15 +74,17 @@ def taken_out(collection: Collection, patch: Patch, before: Document, after: Doc
                 doc[item.id] = [*listed, *(value for value in held or () if value in amount and value not in listed)]
         else:
             doc[item.id] = doc[item.id] - (amount if sign == "+" else -amount)
-    expected = incoming(patch, before)
-    dates = {item.id for item in collection.fields if item.type == "autodate" and item.on_update}
-    for key in {*patch.values, *dates, UPDATED, *(key for key in stepped if after.get(key) == expected[key])}:
+    alone = incoming(patch, before)
+    undone = {item.id for item, _, _ in patch.steps if (after.get(item.id) or None) == (alone[item.id] or None)}
+    for key in {*patch.values, *undone}:
         if key in before:
             doc[key] = before[key]
         else:
             doc.pop(key, None)
-    doc[REVISION] = before[REVISION]
-    return doc if doc == before else {**doc, REVISION: new_revision()}
+    stamps = {UPDATED, REVISION, *(item.id for item in collection.fields if item.type == "autodate")}
+    if all(doc.get(key) == before.get(key) for key in {*doc, *before} - stamps):
+        return before
+    return {**doc, REVISION: new_revision()}
 
 
 def _number_step(item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]) -> Query:

@@ -220,7 +220,7 @@ class Schemas:
                 raise Conflict(
                     f"Rules speak of '{collection.name}': {', '.join(needing)}.", reason="RULES_DEPEND_ON_IT"
                 )
-            async with self._journal.reshaping(collection):
+            async with self._journal.reshaping(collection, again=True):
                 if not await self._store.delete_collection(collection):
                     raise _raced()
                 await self._catalog.announce(collection.id)
@@ -237,6 +237,9 @@ class Schemas:
         What `last_check` raises right before the first record goes keeps them all.
         """
         await self._catalog.check_announcing()
+        # Which relations may be emptied depends on it.
+        if (await self._catalog.decided()).pending:
+            raise Conflict("A collection is being changed; try again in a moment.", reason="SCHEMA_CHANGING")
         snapshot = await self._catalog.fresh()
         collection = snapshot.named(name)
         if collection is None:
@@ -259,7 +262,8 @@ class Schemas:
         Until it has heard of it, another process goes on writing into the old table. The old one is dropped, and the
         call answered, when nobody can be in that state any more: whatever was written there came before the answer.
         """
-        async with self._journal.reshaping(before):
+        # Again when no write can be on its way any more: MongoDB makes the table of one that comes too late.
+        async with self._journal.reshaping(before, again=True):
             async with self._turn:
                 after = before.with_changes(version=before.version + 1, generation=before.generation + 1)
                 await self._store.ensure_table(after)

@@ -96,6 +96,10 @@ class CollectionsServer:
         request = collections_pb2.UpdateCollectionRequest(id=id, update_mask=FieldMask(paths=list(changes)), **given)
         return await self.call(self.collections.UpdateCollection, request, bearer)
 
+    async def shown(self, id: str) -> collections_pb2.Collection:
+        """The collection as it is."""
+        return await self.call(self.collections.GetCollection, collections_pb2.GetCollectionRequest(id=id))
+
     async def drop(self, id: str) -> None:
         await self.call(self.collections.DeleteCollection, collections_pb2.DeleteCollectionRequest(id=id))
 
