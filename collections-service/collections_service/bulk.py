@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 from collections_service.answers import Rendering
 from collections_service.decoding import decode, refuse_json
 from collections_service.errors import item_error
-from collections_service.journal import Journal
+from collections_service.journal import Journal, Undo
 from collections_service.models import ID, Collection
 from collections_service.policy import Session
 from collections_service.records import Records, taken
@@ -27,8 +27,8 @@ from fastcms_common.ids import is_uuid
 from fastcms_common.storage import Document
 
 T = TypeVar("T")
-Change: TypeAlias = Callable[[int, str | None], Awaitable[Document]]
-"""Changes the item of this place, under this note if there is one."""
+Change: TypeAlias = Callable[[int, Undo | None], Awaitable[Document]]
+"""Changes the item of this place, so that it can be undone if that is asked for."""
 
 MAX_RECORDS = 1000
 # Records that are worked on at the same time.
@@ -118,8 +118,8 @@ class Bulk:
         ids = _ids(content)
         patch = session.validator(collection).patch_of({"data": content.get("data")} if "data" in content else {})
 
-        async def change(index: int, note: str | None) -> Document:
-            return await self._records.apply(collection, session.again(), ids[index], patch, note=note)
+        async def change(index: int, undo: Undo | None) -> Document:
+            return await self._records.apply(collection, session.again(), ids[index], patch, undo=undo)
 
         return _bulk_answer(await self._changing(collection, ids, change, atomic=atomic))
 
@@ -179,12 +179,12 @@ class Bulk:
     ) -> _Changed:
         validator = session.validator(collection)
 
-        async def change(position: int, note: str | None) -> Document:
+        async def change(position: int, undo: Undo | None) -> Document:
             index = old[position]
             prefix = f"records[{index}]." if atomic else ""
             patch = validator.patch_of(_without_id(items[index]), prefix)
             return await self._records.apply(
-                collection, session.again(), items[index]["id"], patch, prefix=f"{prefix}data.", note=note
+                collection, session.again(), items[index]["id"], patch, prefix=f"{prefix}data.", undo=undo
             )
 
         ids = [items[index]["id"] for index in old]
@@ -201,13 +201,13 @@ class Bulk:
         self, collection: Collection, ids: Sequence[str], change: Change, *, atomic: bool
     ) -> _Changed:
         """Makes each change. With `atomic` the first error takes back the others and is raised."""
-        undo, before = None, []
+        undo = None
         if atomic:
             before = [doc for doc in await self._store.get_many(collection, ids) if doc is not None]
             undo = await self._journal.changing(collection, before)
         results = await _each(len(ids), lambda index: change(index, undo))
         outcomes = [Outcome(error=result) if isinstance(result, DomainError) else Outcome(result) for result in results]
-        changed = _Changed(self._journal, collection, before, undo, outcomes)
+        changed = _Changed(self._journal, collection, undo, outcomes)
         if undo is not None and any(outcome.error for outcome in outcomes):
             await changed.take_back()
             _raise_all(results)
@@ -220,17 +220,16 @@ class _Changed:
 
     journal: Journal
     collection: Collection
-    before: Sequence[Document]
-    undo: str | None
+    undo: Undo | None
     outcomes: list[Outcome]
 
     async def take_back(self) -> None:
         if self.undo is not None:
-            await self.journal.take_back_changes(self.collection, self.before, self.undo)
+            await self.journal.take_back_changes(self.collection, self.undo)
 
     async def done(self) -> None:
         if self.undo is not None:
-            await self.journal.done(self.undo)
+            await self.journal.done(self.undo.note)
 
 
 async def _each(count: int, work: Callable[[int], Awaitable[T]]) -> list[T | DomainError]:

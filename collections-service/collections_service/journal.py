@@ -17,15 +17,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NoReturn
 
 from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
-from collections_service.models import ID, Collection
+from collections_service.models import ID, REVISION, Collection
+from collections_service.patches import taken_out
 from collections_service.relations import Relations, Release
 from collections_service.schema_changes import fill_defaults, with_defaults
 from collections_service.store import CollectionStore
+from collections_service.validation import Patch
 from fastcms_common import times
 from fastcms_common.errors import Conflict, DomainError, Unavailable
 from fastcms_common.ids import new_id
@@ -35,6 +38,7 @@ from fastcms_common.storage import Document, In
 # Far above the longest deadline of a call: what is older is nobody's any more.
 OLD = timedelta(seconds=60)
 _LOOK_EVERY = 20.0
+_ATTEMPTS = 100
 
 log = get_logger(__name__)
 
@@ -42,6 +46,15 @@ log = get_logger(__name__)
 def revision_of(note: str, record_id: str) -> str:
     """The revision that a change under this note gives a record: tells its work from that of others."""
     return f"{note}-{record_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Records that are changed under a note, by id, as they were right before; and what was done to them so far."""
+
+    note: str
+    docs: dict[str, Document]
+    made: dict[str, Patch] = field(default_factory=dict)
 
 
 class Journal:
@@ -59,9 +72,15 @@ class Journal:
         """A note that these records are about to be inserted."""
         return await self._note("insert", collection, [{"ids": list(ids)}])
 
-    async def changing(self, collection: Collection, before: Sequence[Document]) -> str:
+    async def changing(self, collection: Collection, before: Sequence[Document]) -> Undo:
         """A note that these records are about to be changed, to revisions made by `revision_of`."""
-        return await self._note("change", collection, [{"doc": doc} for doc in before])
+        note = await self._note("change", collection, [{"doc": doc} for doc in before])
+        return Undo(note, {doc[ID]: doc for doc in before})
+
+    async def changed_meanwhile(self, undo: Undo, doc: Document) -> None:
+        """Others came first: this is what the record is put back to."""
+        await self._store.rewrite_page(f"{undo.note}:{list(undo.docs).index(doc[ID])}", {"doc": doc})
+        undo.docs[doc[ID]] = doc
 
     async def deleting(self, collection: Collection, before: Sequence[Document]) -> str:
         """A note that these records are about to be deleted, all or none."""
@@ -118,11 +137,23 @@ class Journal:
         await self._store.delete_many(collection, In((ID,), ids))
         await self.done(note)
 
-    async def take_back_changes(self, collection: Collection, before: Sequence[Document], note: str) -> None:
-        """Puts back those records that nobody has changed since."""
-        for doc in before:
-            await self._store.restore(collection, doc, revision_of(note, doc[ID]))
-        await self.done(note)
+    async def take_back_changes(self, collection: Collection, undo: Undo) -> None:
+        """Takes the changes out of the records, whatever others have done to them since."""
+        for id, doc in undo.docs.items():
+            # Of a change that had no answer nobody knows whether it was made: that is seen by its revision.
+            if not await self._store.restore(collection, doc, revision_of(undo.note, id)) and id in undo.made:
+                await self.take_out(collection, undo.made[id], doc)
+        await self.done(undo.note)
+
+    async def take_out(self, collection: Collection, patch: Patch, before: Document) -> None:
+        """Takes the patch, which was made of `before`, out of what the record is now."""
+        for _ in range(_ATTEMPTS):
+            now = await self._store.get(collection, before[ID])
+            if now is None or await self._store.restore(
+                collection, taken_out(collection, patch, before, now), now[REVISION]
+            ):
+                return
+        raise Conflict("Others keep changing this record at the same moment.", reason="TOO_MUCH_CONTENTION")
 
     async def take_back_deletes(self, collection: Collection, before: Sequence[Document], note: str) -> None:
         await self._store.insert_many(collection, before)

@@ -60,23 +60,19 @@ def incoming(patch: Patch, doc: Document) -> dict[str, Any]:
     return values
 
 
-def taken_out(collection: Collection, patch: Patch, before: Document, after: Document) -> Document:
-    """The record `after` without what the patch has done to `before`. What others did meanwhile to other fields, and
-    their steps, stay."""
-    doc = dict(after)
-    for item, sign, amount in patch.steps:
-        held = before.get(item.id)
-        if item.many:
-            listed = doc.get(item.id) or []
-            if sign == "+":
-                doc[item.id] = [value for value in listed if value not in amount or value in (held or ())]
-            else:
-                doc[item.id] = [*listed, *(value for value in held or () if value in amount and value not in listed)]
-        else:
-            doc[item.id] = doc[item.id] - (amount if sign == "+" else -amount)
+def taken_out(collection: Collection, patch: Patch, before: Document, now: Document) -> Document:
+    """The record as it is now without what the patch had done to it. What others have done to it stays: values that are
+    not the patch's, and steps; nor does it leave the limits of a field."""
+    doc = dict(now)
+    ours = {key for key, value in patch.values.items() if now.get(key) == value}
     alone = incoming(patch, before)
-    undone = {item.id for item, _, _ in patch.steps if (after.get(item.id) or None) == (alone[item.id] or None)}
-    for key in {*patch.values, *undone}:
+    for item, sign, amount in patch.steps:
+        held = now.get(item.id)
+        if (held or None) == (alone[item.id] or None):
+            ours.add(item.id)
+        elif held is not None:
+            doc[item.id] = _unstepped(item, sign, amount, before.get(item.id), held)
+    for key in ours:
         if key in before:
             doc[key] = before[key]
         else:
@@ -85,6 +81,18 @@ def taken_out(collection: Collection, patch: Patch, before: Document, after: Doc
     if all(doc.get(key) == before.get(key) for key in {*doc, *before} - stamps):
         return before
     return {**doc, REVISION: new_revision()}
+
+
+def _unstepped(item: FieldDefinition, sign: Sign, amount: Any, before: Any, now: Any) -> Any:
+    """The value now without a step that was made of the one before."""
+    if not item.many:
+        value = now - amount if sign == "+" else now + amount
+        least, most = (value if bound is None else bound for bound in (item.min, item.max))
+        return max(least, min(most, value))
+    known = before or []
+    if sign == "+":
+        return [value for value in now if value not in amount or value in known] or now[: int(item.required)]
+    return [*now, *(value for value in known if value in amount and value not in now)][: item.max_select]
 
 
 def _number_step(item: FieldDefinition, amount: int | float, doc: Document, errors: list[FieldError]) -> Query:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from collections_service.answers import Answer, Rendering, Shown
 from collections_service.catalog import Catalog
 from collections_service.events import CollectionEvents
-from collections_service.journal import Journal, revision_of
+from collections_service.journal import Journal, Undo, revision_of
 from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection, new_revision
-from collections_service.patches import Step, incoming, step_of, taken_out
+from collections_service.patches import Step, incoming, step_of
 from collections_service.policy import Session, not_found
 from collections_service.preconditions import if_match, require
 from collections_service.relations import Relations, Release
@@ -156,20 +156,22 @@ class Records:
         header: str = "",
         *,
         prefix: str = "data.",
-        note: str | None = None,
+        undo: Undo | None = None,
     ) -> Document:
         """Makes a checked change, in one query that holds the rule, the precondition and the limits.
 
-        Under a note of the journal the record gets the revision by which the change can be taken back.
+        With `undo` it is made of the record as that has it, and can be taken back by the revision that it gives.
         """
         request = session.request
-        revision = new_revision() if note is None else revision_of(note, id)
+        revision = new_revision() if undo is None else revision_of(undo.note, id)
         request.given = patch.given
         checked = False
         for _ in range(_ATTEMPTS):
             doc = await self._store.get(collection, id) if _is_id(id) else None
-            if doc is None:
+            if doc is None or (undo is not None and id not in undo.docs):
                 raise not_found()
+            if undo is not None and undo.docs[id][REVISION] != doc[REVISION]:
+                await self._journal.changed_meanwhile(undo, doc)
             request.before, request.data = doc, incoming(patch, doc)
             rule, looked_up = await session.judged(collection, "update", [doc])
             if not matches(rule, doc):
@@ -179,12 +181,14 @@ class Records:
             if not checked:
                 await self._check_relations(collection, session, patch, prefix)
                 checked = True
-            depends = looked_up or self._asks_before(session, collection, patch)
+            depends = looked_up or undo is not None or self._asks_before(session, collection, patch)
             guard = eq(REVISION, doc[REVISION]) if depends else ALL
             where = conjunction([rule, if_match(header), step.where, guard])
             after = await self._written(collection, session, id, step, where, prefix)
             if after is not None:
                 await self._check_again(collection, session, patch, doc, after, prefix)
+                if undo is not None:
+                    undo.made[id] = patch
                 return after
         raise Conflict("Others keep changing this record at the same moment; try again.", reason="TOO_MUCH_CONTENTION")
 
@@ -220,7 +224,7 @@ class Records:
             if not await self._catalog.still_fits(collection, after):
                 raise overtaken()
         except DomainError:
-            await self._store.restore(collection, taken_out(collection, patch, before, after), after[REVISION])
+            await self._journal.take_out(collection, patch, before)
             raise
 
     async def _check_relations(self, collection: Collection, session: Session, patch: Patch, prefix: str) -> None:

@@ -198,9 +198,9 @@ class CollectionStore:
         await self.ensure_table(collection)
         return await self._store.delete_many(collection.table_name, where)
 
-    async def restore(self, collection: Collection, doc: Mapping[str, Any], revision: str) -> None:
+    async def restore(self, collection: Collection, doc: Mapping[str, Any], revision: str) -> bool:
         """Puts a record back to what it was, if it still has the revision that was given to it since."""
-        await self._store.replace(collection.table_name, doc, eq(REVISION, revision))
+        return await self._store.replace(collection.table_name, doc, eq(REVISION, revision)) is not None
 
     # -- notes ----------------------------------------------------------------------------------------------------
 
@@ -212,6 +212,9 @@ class CollectionStore:
 
     async def erase_notes(self, note: str) -> None:
         await self._store.delete_many(_NOTES.name, eq("note", note))
+
+    async def rewrite_page(self, id: str, content: Mapping[str, Any]) -> None:
+        await self._store.update(_NOTES.name, id, Change(set=content))
 
     async def erase_page(self, id: str) -> None:
         await self._store.delete(_NOTES.name, id)

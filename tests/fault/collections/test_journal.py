@@ -75,7 +75,7 @@ async def test_inserts_that_were_not_finished_are_undone(place: Place) -> None:
 
 async def test_changes_that_were_not_finished_are_undone_but_for_those_of_others(place: Place) -> None:
     docs = [await place.add(AUTHORS, fname="old") for _ in range(3)]
-    note = await place.journal.changing(AUTHORS, docs)
+    note = (await place.journal.changing(AUTHORS, docs)).note
     for doc in docs[:2]:
         await place.store.update(AUTHORS, doc["id"], Change(set={"fname": "new", "rev": revision_of(note, doc["id"])}))
     other = await place.store.update(AUTHORS, docs[1]["id"], Change(set={"fname": "later", "rev": "other"}))

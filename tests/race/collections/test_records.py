@@ -9,6 +9,7 @@ import pytest
 
 from fastcms_common.errors import Conflict, DomainError, Invalid, NotFound, Stale
 from fastcms_common.ids import new_id
+from tests.contract.collections.many import Many
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import ONE_WINNER, PARTIAL_INDEX
 from tests.storages import Storage
@@ -146,3 +147,30 @@ async def test_a_truncate_under_writes_leaves_what_came_after(server: Collection
     assert left["total"] <= len(written)
     after = await server.add("posts", n=2)
     await server.get("posts", after["id"])
+
+
+async def test_an_atomic_change_that_is_taken_back_takes_nothing_of_others(
+    server: CollectionsServer, storage: Storage
+) -> None:
+    storage.needs(ONE_WINNER)
+    await server.open("things", {"name": "n", "type": "number"}, {"name": "code", "type": "number", "max": 9.0})
+    ids = [(await server.add("things", n=0, code=code))["id"] for code in (0, 0, 0, 9)]
+    many = Many(server)
+    counted = asyncio.Event()
+
+    async def count(id: str) -> int:
+        times = 0
+        while not counted.is_set():
+            await server.patch("things", id, {"n+": 1})
+            times += 1
+        return times
+
+    counting = [asyncio.create_task(count(id)) for id in ids]
+    # The last one is at its limit, so that all of it is taken back each time.
+    refused = [await all_of(many.update(ids, {"code+": 1}, atomic=True)) for _ in range(20)]
+    counted.set()
+    counts = await asyncio.gather(*counting)
+    assert all(isinstance(error, Invalid | Conflict) for (error,) in refused)
+    records = [(await server.get("things", id))["data"] for id in ids]
+    assert records == [{"n": n, "code": code} for n, code in zip(counts, (0, 0, 0, 9), strict=True)]
+    assert all(counts)
