@@ -248,10 +248,10 @@ class Catalog:
             await self._redis.ping()
 
     async def announce(self, collection_id: str) -> None:
-        """Tells every process that a collection has changed. Unavailable where Redis cannot be told."""
+        """Returns when every process knows that a collection has changed. Unavailable where Redis cannot be told."""
         self.forget()
         with redis_errors():
-            await self._redis.publish(redis_keys.COLLECTIONS_CHANGED, collection_id)
+            await self._announcements.announce(collection_id)
 
     @staticmethod
     async def until_heard() -> None:

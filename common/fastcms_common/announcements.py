@@ -1,17 +1,22 @@
 """A Redis channel on which changes are announced, for whoever remembers things for as long as they would hear of it.
 
-A message that a broken connection swallows would be missed, so the channel is pinged: what it sends was sent after all
-announcements before it. While nothing has come in for `SILENCE` seconds there is no telling what was missed.
+A message that a broken connection swallows would be missed, so the channel is pinged: an answer to that comes after all
+announcements before the ping. Where none came to a ping of the last `SILENCE` seconds, there is no telling what was
+missed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from redis.asyncio import Redis
 
+from fastcms_common import redis_keys
+from fastcms_common.ids import new_id
 from fastcms_common.logs import get_logger
 from fastcms_common.redis_connection import DOWN
 
@@ -24,8 +29,8 @@ log = get_logger(__name__)
 class Announcements:
     """What is announced on a channel. `watch()` has to run for anything to be heard.
 
-    `changed` is called with the text of each announcement, and `lost` when the connection was lost and anything may
-    have been announced.
+    `changed` is called with the text of each announcement, which has no blanks, and `lost` when the connection was lost
+    and anything may have been announced.
     """
 
     def __init__(
@@ -43,6 +48,21 @@ class Announcements:
         self._clock = clock
         self._last = float("-inf")
         self._away = False
+        self._name = new_id()
+
+    async def announce(self, text: str) -> None:
+        """Returns when everyone who listens has taken note. Who has not within `SILENCE` seconds takes nothing that it
+        remembers for true any more. Raises `DOWN` where Redis cannot be told."""
+        answers = redis_keys.heard(new_id())
+        until = self._clock() + SILENCE
+        listening = await self._redis.publish(self._channel, f"{text} {answers}")
+        heard: set[bytes | str] = set()
+        # Without Redis nobody takes what it remembers for true.
+        with suppress(*DOWN):
+            while len(heard) < listening and (left := until - self._clock()) > 0:
+                answer = await self._redis.blpop([answers], timeout=left)
+                if answer is not None:
+                    heard.add(answer[1])
 
     @property
     def heard(self) -> bool:
@@ -66,18 +86,30 @@ class Announcements:
     async def _listen(self) -> None:
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(self._channel)
+            # When the pings were sent that are not answered yet.
+            pings: deque[float] = deque()
             pinged = 0.0
             while True:
                 if self._clock() - pinged >= _PING_EVERY:
-                    await pubsub.ping()
                     pinged = self._clock()
+                    pings.append(pinged)
+                    await pubsub.ping()
                 message = await pubsub.get_message(timeout=_PING_EVERY)
                 if message is None:
                     continue
                 if message["type"] == "message":
-                    self._changed(message["data"].decode())
-                elif message["type"] in ("pong", "subscribe"):
-                    self._last = self._clock()
+                    text, _, answers = message["data"].decode().partition(" ")
+                    self._changed(text)
+                    if answers:
+                        await self._answer(answers)
+                elif message["type"] == "pong":
+                    self._last = pings.popleft()
                     if self._away:
                         log.info("announcements heard again", channel=self._channel)
                         self._away = False
+
+    async def _answer(self, answers: str) -> None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.rpush(answers, self._name)
+            pipe.expire(answers, 10)
+            await pipe.execute()

@@ -75,6 +75,13 @@ def refused(stream: str) -> str:
 #   collections-changed    pub/sub channel; a message is the id of a collection whose schema, rules or name changed
 COLLECTIONS_CHANGED = "collections-changed"
 
+
+# Announcements. Written by all that listen to the channel, read by the process that announced something.
+#   heard:{id}             list of those who have taken note of the message that names it behind a blank; TTL: 10 s
+def heard(announcement: str) -> str:
+    return f"heard:{announcement}"
+
+
 # Settings. Written by the service that owns the category.
 #   settings               hash: category -> the values in force, as `live_settings.encode` writes them; no TTL
 #   settings-changed       pub/sub channel; a message is the category

@@ -45,27 +45,17 @@ async def test_a_change_is_known_to_the_other_replica_at_once(replicas: Pair) ->
         await other.list("articles")
 
 
-async def test_a_rule_that_is_closed_is_closed_everywhere_within_a_tenth_of_a_second(replicas: Pair) -> None:
+async def test_a_rule_that_is_closed_is_closed_everywhere(replicas: Pair) -> None:
+    """As soon as the one who closed it is told so, whatever the other replica had in memory."""
     one, other = replicas
     made = await one.open("posts", "title")
     user = await one.user()
-    for _ in range(5):
+    for _ in range(20):
         await one.change(made.id, list_rule="")
-        async with asyncio.timeout(5):
-            while True:
-                try:
-                    await other.list("posts", bearer=user)
-                except Denied:
-                    continue
-                break
+        await other.list("posts", bearer=user)
         await one.change(made.id, list_rule=None)
-        closed = asyncio.get_running_loop().time()
-        while True:
-            try:
-                await other.list("posts", bearer=user)
-            except Denied:
-                break
-            assert asyncio.get_running_loop().time() - closed < 0.1
+        with pytest.raises(Denied):
+            await other.list("posts", bearer=user)
 
 
 async def test_a_refusal_by_a_stale_schema_is_looked_at_again(replicas: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastcms_common.announcements import Announcements
+from fastcms_common.announcements import SILENCE, Announcements
 from fastcms_common.cancelling import end
 from fastcms_common.redis_connection import connect
 from tests.redis_process import RedisProcess
@@ -56,5 +56,43 @@ async def test_an_outage_is_noticed_said_once_and_so_is_its_end(
             redis_server.start()
         await until(lambda: announcements.heard)
         assert lines.said == ["announcements lost", "announcements heard again"] * outage
+    await end([task])
+    await client.aclose()
+
+
+async def test_an_announcement_is_made_when_all_have_taken_note(redis_url: str):
+    client = connect(redis_url)
+    heard: list[tuple[int, str]] = []
+    several = [
+        Announcements(client, "news", lambda text, number=number: heard.append((number, text)), heard.clear)
+        for number in range(5)
+    ]
+    tasks = [asyncio.create_task(one.watch()) for one in several]
+    await until(lambda: all(one.heard for one in several))
+    for round in range(20):
+        heard.clear()
+        await several[round % 5].announce(f"change{round}")
+        assert sorted(heard) == [(number, f"change{round}") for number in range(5)]
+    assert [key async for key in client.scan_iter("heard:*")] == []
+    await end(tasks)
+    # Nobody listens.
+    await several[0].announce("unheard")
+    await client.aclose()
+
+
+async def test_one_that_does_not_answer_is_waited_for_until_it_relies_on_nothing(redis_url: str):
+    client, now = connect(redis_url), 0.0
+    heard: list[str] = []
+    hears = Announcements(client, "news", heard.append, heard.clear)
+    task = asyncio.create_task(hears.watch())
+    await until(lambda: hears.heard)
+    async with client.pubsub() as deaf:
+        await deaf.subscribe("news")
+        announcer = Announcements(client, "news", heard.append, heard.clear, lambda: now)
+        call = asyncio.create_task(announcer.announce("change"))
+        await until(lambda: heard == ["change"])
+        assert not call.done()
+        now = SILENCE
+        await call
     await end([task])
     await client.aclose()
