@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -118,8 +117,6 @@ async def serve(
     stopping = _stop_signal()
     await server.start()
     health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-    gc.collect()
-    gc.freeze()
     log.info("serving", service=name, address=f"{settings.listen.rpartition(':')[0]}:{port}")
     tasks = [asyncio.create_task(work) for work in (*background, _watch_readiness(health_servicer, ready))]
     try:

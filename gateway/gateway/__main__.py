@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from fastcms_common.access import Authenticator
 from fastcms_common.audit import AuditLog
 from fastcms_common.cancelling import end
 from fastcms_common.live_settings import LiveSettings
-from fastcms_common.process import Process
+from fastcms_common.process import Process, freeze
 from fastcms_common.serving import READY
 from fastcms_common.settings import load
 from gateway.access_log import AccessLog, Form, console_line, json_line
@@ -61,12 +60,10 @@ def application() -> Edge:
 
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        freeze()
         await ip_rules.prepare()
         await live.prepare()
         tasks = [asyncio.create_task(work) for work in (process.sessions.watch(), ip_rules.watch(), live.watch())]
-        # What was made at start lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         try:
             yield
         finally:
