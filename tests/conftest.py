@@ -19,7 +19,7 @@ import pytest
 
 from fastcms_common.process import freeze
 from tests.distribution import WholeFiles
-from tests.mongo_server import MongoServer, describe, start_server
+from tests.mongo_server import MongoServer, describe, start_other, start_server
 from tests.redis_process import RedisProcess
 from tests.storages import ENGINES, Storage, mongo_storage, sqlite_storage
 from tests.suite import Suite, start_suite
@@ -71,21 +71,40 @@ def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServ
 
 
 @pytest.fixture(scope="session")
-def new_storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Storage]:
-    """A function that gives an empty database of an engine, `sqlite` or `mongodb`."""
+def other_mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer | None]:
+    """A second one for what the first lacks, where there is one."""
+    server = start_other(tmp_path_factory.mktemp("mongodb"))
+    yield server
+    if server is not None:
+        server.stop()
 
-    def make(engine: str) -> Storage:
+
+@pytest.fixture(scope="session")
+def new_storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Storage]:
+    """A function that gives an empty database of an engine, `sqlite` or `mongodb`. Features that a test needs follow:
+    where no server here has them all, it is skipped."""
+
+    def make(engine: str, *features: str) -> Storage:
         if engine == "sqlite":
             return sqlite_storage(tmp_path_factory.mktemp("sqlite"))
-        return mongo_storage(request.getfixturevalue("mongo_server"))
+        first = mongo_storage(request.getfixturevalue("mongo_server"))
+        if any(map(first.lacks, features)):
+            other = request.getfixturevalue("other_mongo_server")
+            if other is not None and not any(map((second := mongo_storage(other)).lacks, features)):
+                return second
+        first.needs(*features)
+        return first
 
     return make
 
 
 @pytest.fixture(params=ENGINES)
-def storage(request: pytest.FixtureRequest, new_storage: Callable[[str], Storage]) -> Storage:
-    """An empty database, of each engine in turn; `storage.url` is its STORAGE_URL."""
-    return new_storage(request.param)
+def storage(request: pytest.FixtureRequest, new_storage: Callable[..., Storage]) -> Storage:
+    """An empty database, of each engine in turn; `storage.url` is its STORAGE_URL. A test that needs more of it than
+    every server can do is marked with `tests.storages.needs`."""
+    return new_storage(
+        request.param, *(feature for mark in request.node.iter_markers("needs") for feature in mark.args)
+    )
 
 
 @pytest.fixture(scope="session")

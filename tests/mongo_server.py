@@ -3,7 +3,8 @@
 In this order: `MONGODB_URL`; a `mongo` container, where a Docker engine runs and has the image; `mongod` on the path;
 FerretDB on SQLite, built once into `.build/` where Go is at hand (`tests/ferretdb/`); the PyPI package nx-27017. The
 header of the test run says which. What a stand-in cannot do is written down in its `Kind`, for that server only: tests
-that need it are skipped there with that reason, and the engine knows nothing of it.
+that need it run on mongo-java-server, where Java and Maven are at hand (`tests/mongo_java/`), or are skipped with that
+reason if that cannot do it either. The engine knows nothing of it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -33,9 +34,11 @@ from tests.suite import wait_until
 
 ROOT = Path(__file__).parents[1]
 FERRETDB = ROOT / "tests" / "ferretdb"
+MONGO_JAVA = ROOT / "tests" / "mongo_java"
 START_WITHIN = 60.0
 
 PARTIAL_INDEX = "partial indexes"
+PARTIAL_INDEX_OF_SEVERAL = "partial indexes over several paths"
 COMPUTED_SORT = "sorting by computed keys"
 FIELD_AGAINST_FIELD = "comparing two fields"
 ALL_OF_AN_ARRAY = "conditions that all elements of an array must meet"
@@ -44,6 +47,7 @@ ONE_WINNER = "conditional changes that only one of several callers makes"
 UNIQUE_ON_UPDATE = "naming the index that an update or a new index breaks"
 UNIQUE_NAMES = "naming an index that the store does not know"
 ATOMIC_CHANGES = "finding and changing a document in one step"
+AS_CHANGED = "answering with the document as the change has left it"
 PLANS = "saying which index serves a query"
 ODD_KEYS = "keys with quotes, backslashes, blanks or control characters"
 
@@ -68,6 +72,7 @@ FERRETDB_1 = Kind(
     "FerretDB 1.24 on SQLite",
     gaps={
         PARTIAL_INDEX: "createIndexes: partialFilterExpression is not implemented",
+        PARTIAL_INDEX_OF_SEVERAL: "createIndexes: partialFilterExpression is not implemented",
         COMPUTED_SORT: "aggregation knows no $cond, $isArray, $ifNull",
         FIELD_AGAINST_FIELD: "$expr knows no comparison",
         ALL_OF_AN_ARRAY: "$elemMatch knows no $ne and no $not",
@@ -76,10 +81,21 @@ FERRETDB_1 = Kind(
         UNIQUE_ON_UPDATE: "only an insert that breaks a unique index is answered with the error code for it",
         UNIQUE_NAMES: "a duplicate key error does not name the index",
         ATOMIC_CHANGES: "findAndModify reads, and then writes: parallel changes of one document overwrite each other",
+        AS_CHANGED: "the same",
         PLANS: "explain tells the plan of SQLite below it, which scans whatever is asked",
         ODD_KEYS: "its own JSON breaks on quotes and backslashes in keys, its paths on blanks",
     },
     refusals=("not implemented", "not supported", "path element must not"),
+)
+MONGO_JAVA_SERVER = Kind(
+    "mongo-java-server 1.47",
+    gaps={
+        PARTIAL_INDEX_OF_SEVERAL: "an index over several paths holds documents that its condition leaves out",
+        COMPUTED_SORT: "aggregation knows no $switch and no $type",
+        FIELD_AGAINST_FIELD: "aggregation knows no $switch",
+        AS_CHANGED: "findAndModify answers with what others have made of the document since",
+        PLANS: "explain is not known",
+    },
 )
 NX_27017 = Kind(
     "nx-27017",
@@ -171,11 +187,12 @@ def choose() -> str:
 
 def describe() -> str:
     """A line for the header of the test run."""
+    other = f", {MONGO_JAVA_SERVER.name} for what it cannot do" if _has_java() else ""
     return {
         "url": "the server at MONGODB_URL",
         "docker": f"MongoDB, container of the image {_image()}",
         "mongod": f"MongoDB, {shutil.which('mongod')}",
-        "ferretdb": "FerretDB 1.24 on SQLite, built by Go (a stand-in)",
+        "ferretdb": f"FerretDB 1.24 on SQLite, built by Go (a stand-in){other}",
         "nx-27017": "nx-27017 of PyPI (a stand-in)",
     }[choose()]
 
@@ -185,31 +202,50 @@ def start_server(home: Path) -> MongoServer:
     choice = choose()
     if choice == "url":
         return MongoServer(_kind_at(os.environ["MONGODB_URL"]), os.environ["MONGODB_URL"])
-    with listen(LOOPBACK, 0) as listener:
-        port: int = listener.getsockname()[1]
-    url = f"mongodb://{LOOPBACK}:{port}"
+    port = _free_port()
     if choice == "docker":
         container = _Container(port)
-        return MongoServer(MONGODB, url, container.run)
+        return MongoServer(MONGODB, f"mongodb://{LOOPBACK}:{port}", container.run)
     commands: dict[str, list[str | Path | None]] = {
         "mongod": ["mongod", "--dbpath", home, "--bind_ip", LOOPBACK, "--port", str(port)],
         "ferretdb": [_ferretdb() if choice == "ferretdb" else None, "-listen", f"{LOOPBACK}:{port}", "-data", home],
         "nx-27017": [Path(sys.executable).with_name("nx-27017"), "--data-dir", home, "--port", str(port)],
     }
+    kind = {"ferretdb": FERRETDB_1, "nx-27017": NX_27017}.get(choice, MONGODB)
+    return _process(kind, port, commands[choice], home)
+
+
+def start_other(home: Path) -> MongoServer | None:
+    """Another stand-in, which can do things that the server of the session cannot; None where there is none."""
+    classes = _mongo_java() if _has_java() else None
+    if classes is None:
+        return None
+    port = _free_port()
+    # Of the compiler the first level only, for it does not run long enough for the second.
+    java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{classes}/*:{classes}"]
+    return _process(MONGO_JAVA_SERVER, port, [*java, "Server", str(port)], home)
+
+
+def _free_port() -> int:
+    with listen(LOOPBACK, 0) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _process(kind: Kind, port: int, command: Sequence[str | Path | None], home: Path) -> MongoServer:
     log = home / "server.log"
 
     def run() -> Process:
         with log.open("ab") as out:
             return subprocess.Popen(
-                [str(word) for word in commands[choice]],
+                [str(word) for word in command],
                 cwd=home,
                 stdout=out,
                 stderr=out,
                 preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 see there
             )
 
-    kind = {"ferretdb": FERRETDB_1, "nx-27017": NX_27017}.get(choice, MONGODB)
-    return MongoServer(kind, url, run)
+    return MongoServer(kind, f"mongodb://{LOOPBACK}:{port}", run)
 
 
 class _Container:
@@ -263,17 +299,47 @@ def _engine_listens() -> bool:
 @cache
 def _ferretdb() -> Path | None:
     """The built binary, built now if need be; None where that fails."""
-    sources = b"".join((FERRETDB / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
-    binary = ROOT / ".build" / f"ferretdb-{hashlib.sha256(sources).hexdigest()[:12]}"
-    if not binary.exists():
-        binary.parent.mkdir(exist_ok=True)
-        unfinished = binary.with_suffix(f".{os.getpid()}")
-        build = ["go", "build", "-o", unfinished, "."]
+
+    def build(target: Path) -> bool:
         environment = {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
-        if subprocess.run(build, cwd=FERRETDB, env=environment, capture_output=True).returncode != 0:
+        return _done(["go", "build", "-o", target, "."], cwd=FERRETDB, env=environment)
+
+    return _built("ferretdb", [FERRETDB / name for name in ("go.mod", "go.sum", "main.go")], build)
+
+
+def _has_java() -> bool:
+    return all(shutil.which(tool) for tool in ("mvn", "javac", "java"))
+
+
+@cache
+def _mongo_java() -> Path | None:
+    """The folder of its jars and of the class that starts it, made now if need be; None where that fails."""
+    pom, source = MONGO_JAVA / "pom.xml", MONGO_JAVA / "Server.java"
+
+    def build(target: Path) -> bool:
+        fetch = ["mvn", "-q", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
+        return _done(fetch) and _done(["javac", "-cp", f"{target}/*", "-d", target, source])
+
+    return _built("mongo-java", [pom, source], build)
+
+
+def _built(name: str, sources: Sequence[Path], build: Callable[[Path], bool]) -> Path | None:
+    """What `build` makes of the sources, which is kept until they change."""
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    made = ROOT / ".build" / f"{name}-{digest}"
+    if not made.exists():
+        made.parent.mkdir(exist_ok=True)
+        unfinished = made.with_suffix(f".{os.getpid()}")
+        if not build(unfinished):
             return None
-        unfinished.replace(binary)
-    return binary
+        # Another process of the run may have been quicker.
+        with suppress(OSError):
+            unfinished.replace(made)
+    return made
+
+
+def _done(command: Sequence[str | Path], **options: Any) -> bool:
+    return subprocess.run(command, capture_output=True, **options).returncode == 0
 
 
 def _kind_at(url: str) -> Kind:

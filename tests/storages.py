@@ -14,6 +14,11 @@ from tests.mongo_server import Kind, MongoServer
 ENGINES = ("sqlite", "mongodb")
 
 
+def needs(*features: str) -> pytest.MarkDecorator:
+    """Marks a test of the fixture `storage` that needs these features of a MongoDB server (`tests.mongo_server`)."""
+    return pytest.mark.needs(*features)
+
+
 @dataclass(frozen=True, slots=True)
 class Storage:
     """Where an empty database is: `url` is a STORAGE_URL. `kind` is that of the MongoDB server, None for SQLite."""

@@ -20,7 +20,7 @@ from fastcms_common.service_tokens import read_key
 from tests.contract.admin.conftest import People
 from tests.contract.admin.server import AdminServer, admin_server
 from tests.mongo_server import ONE_WINNER
-from tests.storages import Storage
+from tests.storages import needs
 
 
 def stub(server: AdminServer) -> Any:
@@ -153,10 +153,8 @@ async def test_changes_outlive_a_restart_and_come_before_the_environment(
         assert (found.credentials_per_minute, found.requests_per_minute) == (20, 7)
 
 
-async def test_twenty_changes_at_once_on_two_replicas_are_all_kept(
-    server: AdminServer, people: People, tmp_path: Path, storage: Storage
-):
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_twenty_changes_at_once_on_two_replicas_are_all_kept(server: AdminServer, people: People, tmp_path: Path):
     async with admin_server(server.auth, tmp_path, server.settings.storage_url) as second:
         await asyncio.gather(
             *(change((server, second)[n % 2], people.root, credentials_per_minute=n + 1) for n in range(0, 20, 2)),

@@ -16,7 +16,7 @@ from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.many import Many
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import PARTIAL_INDEX
-from tests.storages import Storage
+from tests.storages import needs
 
 SCHEMA = (
     {"name": "code", "type": "text", "unique": True},
@@ -59,8 +59,8 @@ async def test_a_batch_tells_of_each_item(many: Many) -> None:
     assert await many.numbers() == [1, 2]
 
 
-async def test_an_atomic_batch_is_all_or_nothing(many: Many, storage: Storage) -> None:
-    storage.needs(PARTIAL_INDEX)
+@needs(PARTIAL_INDEX)
+async def test_an_atomic_batch_is_all_or_nothing(many: Many) -> None:
     await many.batch({"data": {"code": "taken"}})
     with pytest.raises(Invalid) as invalid:
         await many.batch({"data": {"n": 1}}, {"data": {"n": 99}}, {"data": {"n": "x"}}, atomic=True)

@@ -12,7 +12,7 @@ from fastcms_common.errors import Invalid, NotFound
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import PLANS
-from tests.storages import Storage
+from tests.storages import Storage, needs
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ async def test_an_index_that_serves_and_one_that_is_missing(posts: CollectionsSe
     assert bool(either["plan"]) != storage.lacks(PLANS)
 
 
-async def test_the_database_names_each_index_that_it_searches(posts: CollectionsServer, storage: Storage) -> None:
-    storage.needs(PLANS)
+@needs(PLANS)
+async def test_the_database_names_each_index_that_it_searches(posts: CollectionsServer) -> None:
     answer = await explain(posts, expression=f"n = 3 || author = '{new_id()}'")
     assert sorted(answer["index"].split(", ")) == ["by_n", "relation author"]
     assert answer["missing_index"] == []

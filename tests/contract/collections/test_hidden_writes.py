@@ -13,7 +13,7 @@ from fastcms_common.errors import Conflict, Invalid
 from fastcms_common.ids import new_id
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import PARTIAL_INDEX
-from tests.storages import Storage
+from tests.storages import needs
 
 NOBODY = ""
 FIELDS: tuple[Any, ...] = (
@@ -65,9 +65,9 @@ async def test_what_needs_a_hidden_value_is_for_admins_to_make(server: Collectio
     assert (await server.patch("posts", made["id"], {"title": "y"}, NOBODY))["data"] == {"title": "y"}
 
 
-async def test_a_conflict_does_not_name_what_is_hidden(server: CollectionsServer, storage: Storage) -> None:
+@needs(PARTIAL_INDEX)
+async def test_a_conflict_does_not_name_what_is_hidden(server: CollectionsServer) -> None:
     """Of an index over both kinds of fields the caller hears of those that they see."""
-    storage.needs(PARTIAL_INDEX)
     index = {"name": "both", "fields": ["title", "score"], "unique": True}
     await server.open("posts", *FIELDS, indexes=[index])
     await server.add("posts", title="t")

@@ -11,7 +11,7 @@ from fastcms.collections.v1 import jobs_pb2, jobs_pb2_grpc
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Stale
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import ONE_WINNER
-from tests.storages import Storage
+from tests.storages import needs
 
 
 async def truncate(server: CollectionsServer, run: str, token: int, collection: str = "posts") -> int:
@@ -53,10 +53,8 @@ async def test_a_worker_that_was_replaced_deletes_nothing(server: CollectionsSer
     assert await left(server) == 2
 
 
-async def test_of_many_workers_for_one_run_none_deletes_what_came_after_it(
-    server: CollectionsServer, storage: Storage
-) -> None:
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_of_many_workers_for_one_run_none_deletes_what_came_after_it(server: CollectionsServer) -> None:
     await server.open("posts", "code")
     await fill(server, 3)
     calls = (truncate(server, "r1", token) for token in range(1, 9))

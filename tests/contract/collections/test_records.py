@@ -16,7 +16,7 @@ from fastcms_common.storage import sqlite_threads
 from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import PARTIAL_INDEX, UNIQUE_ON_UPDATE
-from tests.storages import Storage
+from tests.storages import needs
 
 EVERY_TYPE = [
     {"name": "title", "type": "text", "required": True, "max_length": 20},
@@ -182,8 +182,8 @@ async def test_an_id_of_the_callers_own(server: CollectionsServer, things: str) 
     assert refused.value.fields[0].field == "id"
 
 
-async def test_a_unique_value_is_there_once(server: CollectionsServer, things: str, storage: Storage) -> None:
-    storage.needs(PARTIAL_INDEX, UNIQUE_ON_UPDATE)
+@needs(PARTIAL_INDEX, UNIQUE_ON_UPDATE)
+async def test_a_unique_value_is_there_once(server: CollectionsServer, things: str) -> None:
     first = await server.add(things, title="x", code="ABC")
     other = await server.add(things, title="y", code="XYZ")
     with pytest.raises(Conflict) as refused:

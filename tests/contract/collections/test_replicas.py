@@ -12,7 +12,7 @@ from fastcms_common.errors import Denied, NotFound
 from tests.contract.collections.keys import Keys, serving
 from tests.contract.collections.server import CollectionsServer, collections_server
 from tests.mongo_server import ONE_WINNER
-from tests.storages import Storage
+from tests.storages import Storage, needs
 
 Pair = tuple[CollectionsServer, CollectionsServer]
 
@@ -72,8 +72,8 @@ async def test_a_refusal_by_a_stale_schema_is_looked_at_again(replicas: Pair, mo
     assert (await other.add("posts", more="x"))["data"] == {"title": None, "more": "x"}
 
 
-async def test_of_two_changes_at_once_none_is_lost(replicas: Pair, storage: Storage) -> None:
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_of_two_changes_at_once_none_is_lost(replicas: Pair) -> None:
     one, other = replicas
     made = await one.open("posts", "title")
     results = await asyncio.gather(

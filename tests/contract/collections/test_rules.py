@@ -13,7 +13,7 @@ from fastcms_common.ids import new_id
 from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD
-from tests.storages import Storage
+from tests.storages import needs
 
 NOBODY = ""
 
@@ -424,10 +424,8 @@ async def test_a_filter_learns_nothing_hidden_by_way_of_the_caller_s_own_record(
     assert await server.values("secrets", "title", bearer=token) == ["s"]
 
 
-async def test_a_comparison_of_fields_reaches_only_what_may_be_viewed(
-    server: CollectionsServer, storage: Storage
-) -> None:
-    storage.needs(FIELD_AGAINST_FIELD)
+@needs(FIELD_AGAINST_FIELD)
+async def test_a_comparison_of_fields_reaches_only_what_may_be_viewed(server: CollectionsServer) -> None:
     await server.open("teams", "name", view_rule="name = 'open'")
     team = {"name": "team", "type": "relation", "collection": "teams"}
     await server.open("people", "name", team)
@@ -467,10 +465,8 @@ async def test_an_email_is_seen_by_its_owner_and_by_whom_they_let(server: Collec
                 await server.patch("members", ada, {name: value}, bearer)
 
 
-async def test_an_email_cannot_be_guessed_by_comparing_it_with_a_field(
-    server: CollectionsServer, storage: Storage
-) -> None:
-    storage.needs(FIELD_AGAINST_FIELD)
+@needs(FIELD_AGAINST_FIELD)
+async def test_an_email_cannot_be_guessed_by_comparing_it_with_a_field(server: CollectionsServer) -> None:
     realm = (await server.create("members", "name", type="auth", list_rule="", view_rule="")).id
     victim, _ = await member(server, realm, name="0")
     shown, _ = await member(server, realm, name="0", email_visibility=True)
@@ -495,8 +491,8 @@ async def test_an_email_cannot_be_guessed_by_comparing_it_with_a_field(
         assert (await server.list("members", filter))["total"] == 2
 
 
-async def test_a_filter_in_every_form(server: CollectionsServer, typed: str, storage: Storage) -> None:
-    storage.needs(ALL_OF_AN_ARRAY)
+@needs(ALL_OF_AN_ARRAY)
+async def test_a_filter_in_every_form(server: CollectionsServer, typed: str) -> None:
     await server.add("posts", title="Ärger", n=1, ok=True, tags=["a"], at="2026-01-01T00:00:00Z")
     await server.add("posts", title="b", n=2.5, ok=False, tags=["a", "b"], place={"lat": 1, "lon": 2})
     await server.add("posts", title=None)

@@ -11,7 +11,7 @@ from fastcms_common.storage import Change, Store, eq
 from fastcms_common.storage.values import INT_MAX, INT_MIN, MAX_DEPTH
 from tests.contract.storage.conftest import user
 from tests.mongo_server import ODD_KEYS
-from tests.storages import Storage
+from tests.storages import needs
 
 
 def nested(depth: int) -> Any:
@@ -45,8 +45,8 @@ async def test_keys_that_look_like_operators_and_paths_are_only_keys(store: Stor
     assert await store.count("users", eq(("data", "$set", "role"), "admin")) == 1
 
 
-async def test_keys_with_quotes_and_control_characters_are_only_keys(storage: Storage, store: Store) -> None:
-    storage.needs(ODD_KEYS)
+@needs(ODD_KEYS)
+async def test_keys_with_quotes_and_control_characters_are_only_keys(store: Store) -> None:
     odd = {'"': 1, "'": 2, "\\": 3, "\n": 4, "' OR 1=1 --": 5, "a b": 6}
     await store.insert("users", user("1", data=odd))
     for key, value in odd.items():

@@ -11,7 +11,7 @@ from fastcms_common.storage import ALL, NONE, After, And, Change, Or, Store, Tab
 from fastcms_common.storage.query import Compare, Field, In, Not, Value
 from tests.contract.storage.conftest import USERS, user
 from tests.mongo_server import COMPUTED_SORT, PLANS
-from tests.storages import Storage
+from tests.storages import Storage, needs
 
 INJECTIONS = [
     "' OR '1'='1",
@@ -91,8 +91,8 @@ async def test_a_position_belongs_to_its_sort(store: Store) -> None:
         await store.find("users", offset=1, after=After((), "x"))
 
 
-async def test_sorting_by_any_path(storage: Storage, store: Store) -> None:
-    storage.needs(COMPUTED_SORT)
+@needs(COMPUTED_SORT)
+async def test_sorting_by_any_path(store: Store) -> None:
     values: list[object] = [True, False, "b", "a", "B", 2, 1.5, -1, None, ["z"], {"x": 1}]
     await store.insert_many("users", [user(f"{number:02}", any=value) for number, value in enumerate(values)])
     found = [doc["any"] for doc in await store.find("users", sort=(("any", 1),))]
@@ -167,11 +167,11 @@ async def test_text_from_outside_is_only_text(store: Store, text: str) -> None:
     assert await store.count("users") == 2
 
 
+@needs(COMPUTED_SORT)
 @pytest.mark.parametrize(
     "path", [(injection,) for injection in INJECTIONS if injection not in ("\\", '"; DROP TABLE users; --', "%")]
 )
-async def test_paths_from_outside_are_only_paths(storage: Storage, store: Store, path: tuple[str, ...]) -> None:
-    storage.needs(COMPUTED_SORT)
+async def test_paths_from_outside_are_only_paths(store: Store, path: tuple[str, ...]) -> None:
     await store.insert_many("users", [user("1", **{path[0]: 2}), user("2", **{path[0]: 1})])
     assert [doc["id"] for doc in await store.find("users", eq(path, 1), sort=((path, 1),))] == ["2"]
     assert [doc["id"] for doc in await store.find("users", sort=((path, 1),))] == ["2", "1"]
@@ -187,8 +187,8 @@ async def test_a_count_that_takes_too_long_is_given_up_and_hurts_nothing_else(st
     assert await store.count("users", eq("id", "00001"), within=10) == 1
 
 
-async def test_the_database_says_itself_what_it_searches(store: Store, storage: Storage) -> None:
-    storage.needs(PLANS)
+@needs(PLANS)
+async def test_the_database_says_itself_what_it_searches(store: Store) -> None:
     for where, index in (
         (eq("id", "1"), "id"),
         (eq("email", "a"), "email"),

@@ -8,7 +8,7 @@ from fastcms_common.errors import Conflict, Invalid, NotFound
 from fastcms_common.storage import Duplicate, Index, Store, Table, eq
 from tests.contract.storage.conftest import USERS, user
 from tests.mongo_server import UNIQUE_NAMES, UNIQUE_ON_UPDATE
-from tests.storages import Storage
+from tests.storages import Storage, needs
 
 
 async def test_ensure_can_be_repeated(store: Store) -> None:
@@ -33,8 +33,8 @@ async def test_ensure_adds_indexes_and_scalar_paths_to_a_table_in_use(store: Sto
         await store.insert("users", user("6", rank=[1]))
 
 
-async def test_a_unique_index_that_documents_break_is_refused(storage: Storage, store: Store) -> None:
-    storage.needs(UNIQUE_ON_UPDATE)
+@needs(UNIQUE_ON_UPDATE)
+async def test_a_unique_index_that_documents_break_is_refused(store: Store) -> None:
     await store.insert_many("users", [user("1", code="a"), user("2", code="a")])
     with pytest.raises(Duplicate) as refused:
         await store.ensure(Table("users", (*USERS.indexes, Index("code", unique=True))))
@@ -69,13 +69,13 @@ async def test_a_promise_given_up_and_made_again_is_checked_again(store: Store) 
     await store.ensure(promising)
 
 
-async def test_ensure_leaves_indexes_alone_that_it_does_not_name(storage: Storage, store: Store) -> None:
+@needs(UNIQUE_NAMES)
+async def test_ensure_leaves_indexes_alone_that_it_does_not_name(store: Store) -> None:
     await store.insert("users", user("1", email="a@x"))
     await store.ensure(Table("users", scalars=("rank", "more")))
     with pytest.raises(Duplicate) as refused:
         await store.insert("users", user("2", email="a@x"))
     assert await store.count("users") == 1
-    storage.needs(UNIQUE_NAMES)
     assert refused.value.index == "email"
 
 

@@ -10,8 +10,8 @@ from fastcms_common.errors import Conflict, Invalid
 from fastcms_common.storage import Change, Duplicate, Index, Store, Table, eq, ge, matches
 from fastcms_common.storage.values import INT_MAX
 from tests.contract.storage.conftest import USERS, user
-from tests.mongo_server import ALL_OF_AN_ARRAY, PARTIAL_INDEX, UNIQUE_ON_UPDATE
-from tests.storages import Storage
+from tests.mongo_server import ALL_OF_AN_ARRAY, PARTIAL_INDEX_OF_SEVERAL, UNIQUE_ON_UPDATE
+from tests.storages import Storage, needs
 
 
 async def test_a_unique_value_is_taken_once(store: Store) -> None:
@@ -41,8 +41,8 @@ async def test_the_index_that_an_insert_breaks_is_named(store: Store) -> None:
             assert refused.value.index == index
 
 
-async def test_the_index_that_a_change_breaks_is_named(storage: Storage, store: Store) -> None:
-    storage.needs(UNIQUE_ON_UPDATE)
+@needs(UNIQUE_ON_UPDATE)
+async def test_the_index_that_a_change_breaks_is_named(store: Store) -> None:
     await store.insert_many("users", [user("1", email="a@x"), user("2", email="b@x")])
     for write in (
         store.update("users", "2", Change(set={"login": "1"})),
@@ -64,8 +64,8 @@ async def test_null_collides_with_nothing(store: Store) -> None:
     assert await store.count("users", eq("email", None)) == 5
 
 
-async def test_null_collides_with_nothing_in_an_index_over_two_paths(storage: Storage, store: Store) -> None:
-    storage.needs(PARTIAL_INDEX)
+@needs(PARTIAL_INDEX_OF_SEVERAL)
+async def test_null_collides_with_nothing_in_an_index_over_two_paths(store: Store) -> None:
     await store.ensure(Table("pairs", (Index(["a", "b"], unique=True),)))
     docs: list[dict[str, Any]] = [{"a": 1}, {"a": 1}, {"b": 1}, {"b": 1, "a": None}, {}, {}, {"a": 1, "b": 1}]
     assert await store.insert_many("pairs", [{"id": str(n), **doc} for n, doc in enumerate(docs)]) == [None] * 7
@@ -213,8 +213,8 @@ async def test_what_was_written_is_there_for_the_next_process(storage: Storage, 
     await again.close()
 
 
-async def test_the_stored_document_meets_the_condition_that_was_asked(storage: Storage, store: Store) -> None:
-    storage.needs(ALL_OF_AN_ARRAY)
+@needs(ALL_OF_AN_ARRAY)
+async def test_the_stored_document_meets_the_condition_that_was_asked(store: Store) -> None:
     await store.insert("users", user("1", tags=["a"], n=1))
     condition = eq("tags", "a")
     after = await store.update("users", "1", Change(push={"tags": ["b"]}), condition, returning="before")

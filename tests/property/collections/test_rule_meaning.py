@@ -94,9 +94,8 @@ DATA = [{}, {"title": "a"}, {"n": 1, "title": None}]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def world(request: pytest.FixtureRequest, new_storage: Callable[[str], Storage]) -> Iterator[World]:
-    storage = new_storage(request.param)
-    storage.needs(ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD, NESTED_ARRAYS)
+def world(request: pytest.FixtureRequest, new_storage: Callable[..., Storage]) -> Iterator[World]:
+    storage = new_storage(request.param, ALL_OF_AN_ARRAY, FIELD_AGAINST_FIELD, NESTED_ARRAYS)
     made = World(storage.url)
     yield made
     made.close()

@@ -18,7 +18,8 @@ from fastcms_common.errors import DomainError, Unauthenticated
 from tests.contract.auth.mailbox import Mailbox, code_of, token_of
 from tests.contract.auth.profiles import Collections, serving
 from tests.contract.auth.server import PASSWORD, AuthServer, auth_server
-from tests.storages import Storage
+from tests.mongo_server import ATOMIC_CHANGES, ONE_WINNER
+from tests.storages import Storage, needs
 
 EVA = "eva@example.com"
 BODY = {"email": EVA, "password": PASSWORD}
@@ -71,7 +72,8 @@ async def test_registering_one_address(shop: Shop):
     assert shop.collections.emails() == [EVA]
 
 
-async def test_a_reset_token(one_winner: None, shop: Shop):
+@needs(ONE_WINNER, ATOMIC_CHANGES)
+async def test_a_reset_token(shop: Shop):
     await shop.one.join(BODY)
     await shop.credentials("RequestPasswordReset", email=EVA)
     token = token_of(await shop.mailbox.next(EVA, "password_reset"))
@@ -81,7 +83,8 @@ async def test_a_reset_token(one_winner: None, shop: Shop):
     assert await outcomes(*uses) == {"OK": 1, "TOKEN_INVALID": 19}
 
 
-async def test_an_address_change_token(one_winner: None, shop: Shop):
+@needs(ONE_WINNER, ATOMIC_CHANGES)
+async def test_an_address_change_token(shop: Shop):
     eva = await shop.one.join(BODY)
     asked = {"new_email": "new@example.com", "password": PASSWORD}
     await shop.credentials("RequestEmailChange", bearer=eva.access_token, **asked)
@@ -99,7 +102,8 @@ async def test_a_one_time_code(shop: Shop):
     assert told == {"OK": 1, "INVALID_CREDENTIALS": 19}
 
 
-async def test_a_totp_code_and_a_recovery_code(one_winner: None, shop: Shop):
+@needs(ONE_WINNER, ATOMIC_CHANGES)
+async def test_a_totp_code_and_a_recovery_code(shop: Shop):
     eva = await shop.one.join(BODY)
     setup = await shop.one.call(
         shop.one.mfa.SetUpMfa, mfa_pb2.SetUpMfaRequest(collection="customers"), eva.access_token
@@ -112,7 +116,8 @@ async def test_a_totp_code_and_a_recovery_code(one_winner: None, shop: Shop):
         assert await outcomes(*logins) == {"OK": 1, "MFA_CODE_INVALID": 19}
 
 
-async def test_setting_up_a_second_factor_never_takes_an_enabled_one_away(one_winner: None, shop: Shop):
+@needs(ONE_WINNER, ATOMIC_CHANGES)
+async def test_setting_up_a_second_factor_never_takes_an_enabled_one_away(shop: Shop):
     eva = await shop.one.join(BODY)
 
     async def mfa(n: int, rpc: str, **fields: Any) -> Any:
@@ -133,7 +138,8 @@ async def test_setting_up_a_second_factor_never_takes_an_enabled_one_away(one_wi
     assert enabled
 
 
-async def test_a_sign_in_never_outlives_the_password_it_was_made_with(one_winner: None, shop: Shop):
+@needs(ONE_WINNER, ATOMIC_CHANGES)
+async def test_a_sign_in_never_outlives_the_password_it_was_made_with(shop: Shop):
     old = PASSWORD
     answer = await shop.one.join(BODY)
     for round_ in range(4):

@@ -15,7 +15,8 @@ from auth_service.passwords import computed
 from fastcms.auth.v1 import auth_pb2, identities_pb2
 from fastcms_common.errors import Conflict, Denied, DomainError, Unauthenticated
 from tests.contract.auth.server import EMAIL, AuthServer, auth_server
-from tests.storages import Storage
+from tests.mongo_server import ATOMIC_CHANGES, ONE_WINNER
+from tests.storages import Storage, needs
 
 
 @pytest.fixture
@@ -103,9 +104,8 @@ async def _exists(server: AuthServer) -> bool:
     return True
 
 
-async def test_of_20_parallel_starts_of_one_impersonation_one_grant_is_left(
-    replicas: list[AuthServer], one_winner: None
-):
+@needs(ONE_WINNER, ATOMIC_CHANGES)
+async def test_of_20_parallel_starts_of_one_impersonation_one_grant_is_left(replicas: list[AuthServer]):
     root = await replicas[0].register()
     user = await replicas[0].register("user@example.com", bearer=root.access_token, role="user")
     service = await replicas[0].service_token()

@@ -12,7 +12,7 @@ from fastcms_common.ids import new_id
 from tests.contract.collections.many import Many
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import ONE_WINNER, PARTIAL_INDEX
-from tests.storages import Storage
+from tests.storages import needs
 
 
 async def all_of(*calls: Any) -> list[Any]:
@@ -28,8 +28,8 @@ def errors_in(results: list[Any]) -> list[DomainError]:
     return [result for result in results if isinstance(result, DomainError)]
 
 
-async def test_steps_lose_no_update(server: CollectionsServer, storage: Storage) -> None:
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_steps_lose_no_update(server: CollectionsServer) -> None:
     tags = {"name": "tags", "type": "select", "values": [str(n) for n in range(40)], "max_select": 40}
     await server.open("things", {"name": "n", "type": "number"}, tags)
     id = (await server.add("things"))["id"]
@@ -40,8 +40,8 @@ async def test_steps_lose_no_update(server: CollectionsServer, storage: Storage)
     assert sorted(data["tags"]) == sorted(str(n) for n in range(20, 40))
 
 
-async def test_steps_keep_their_limits(server: CollectionsServer, storage: Storage) -> None:
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_steps_keep_their_limits(server: CollectionsServer) -> None:
     tags = {"name": "tags", "type": "select", "values": [str(n) for n in range(30)], "max_select": 5}
     await server.open("things", {"name": "n", "type": "number", "max": 7.0}, tags)
     id = (await server.add("things"))["id"]
@@ -54,8 +54,8 @@ async def test_steps_keep_their_limits(server: CollectionsServer, storage: Stora
     assert all(isinstance(error, Invalid | Conflict) for error in errors_in([*counted, *tagged]))
 
 
-async def test_of_many_with_one_etag_one_wins(server: CollectionsServer, storage: Storage) -> None:
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_of_many_with_one_etag_one_wins(server: CollectionsServer) -> None:
     await server.open("things", "title")
     id = (await server.add("things", title="0"))["id"]
     etag = await server.etag("things", id)
@@ -65,8 +65,8 @@ async def test_of_many_with_one_etag_one_wins(server: CollectionsServer, storage
     assert await server.get("things", id) == winner
 
 
-async def test_of_many_with_one_unique_value_one_is_there(server: CollectionsServer, storage: Storage) -> None:
-    storage.needs(PARTIAL_INDEX)
+@needs(PARTIAL_INDEX)
+async def test_of_many_with_one_unique_value_one_is_there(server: CollectionsServer) -> None:
     await server.open("things", {"name": "code", "type": "text", "unique": True})
     results = await all_of(*(server.add("things", code="x") for _ in range(20)))
     assert len(errors_in(results)) == 19
@@ -82,8 +82,8 @@ async def test_of_many_with_one_id_one_is_there(server: CollectionsServer) -> No
     assert await server.get("things", own) == winner
 
 
-async def test_of_many_deletes_one_succeeds(server: CollectionsServer, storage: Storage) -> None:
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_of_many_deletes_one_succeeds(server: CollectionsServer) -> None:
     await server.open("things", "title")
     id = (await server.add("things", title="t"))["id"]
     results = await all_of(*(server.remove("things", id) for _ in range(10)))
@@ -91,11 +91,9 @@ async def test_of_many_deletes_one_succeeds(server: CollectionsServer, storage: 
     assert all(isinstance(error, NotFound) for error in errors_in(results))
 
 
+@needs(ONE_WINNER)
 @pytest.mark.parametrize("on_delete", ["restrict", "cascade", "set_null"])
-async def test_nothing_points_to_what_is_deleted_meanwhile(
-    server: CollectionsServer, storage: Storage, on_delete: str
-) -> None:
-    storage.needs(ONE_WINNER)
+async def test_nothing_points_to_what_is_deleted_meanwhile(server: CollectionsServer, on_delete: str) -> None:
     await server.open("authors", "name")
     relation = {"name": "author", "type": "relation", "collection": "authors", "on_delete": on_delete}
     await server.open("posts", relation)
@@ -113,9 +111,9 @@ async def test_nothing_points_to_what_is_deleted_meanwhile(
     assert pointed_to <= there
 
 
-async def test_a_rule_holds_of_the_record_that_is_changed(server: CollectionsServer, storage: Storage) -> None:
+@needs(ONE_WINNER)
+async def test_a_rule_holds_of_the_record_that_is_changed(server: CollectionsServer) -> None:
     """No gap between the look at the rule and the change: a record that is closed is not changed afterwards."""
-    storage.needs(ONE_WINNER)
     await server.open("posts", "status", "title", update_rule="status = 'open'")
     user = await server.user()
     for _ in range(10):
@@ -149,10 +147,8 @@ async def test_a_truncate_under_writes_leaves_what_came_after(server: Collection
     await server.get("posts", after["id"])
 
 
-async def test_an_atomic_change_that_is_taken_back_takes_nothing_of_others(
-    server: CollectionsServer, storage: Storage
-) -> None:
-    storage.needs(ONE_WINNER)
+@needs(ONE_WINNER)
+async def test_an_atomic_change_that_is_taken_back_takes_nothing_of_others(server: CollectionsServer) -> None:
     await server.open("things", {"name": "n", "type": "number"}, {"name": "code", "type": "number", "max": 9.0})
     ids = [(await server.add("things", n=0, code=code))["id"] for code in (0, 0, 0, 9)]
     many = Many(server)

@@ -12,7 +12,7 @@ from fastcms_common.errors import Conflict, Invalid
 from tests.contract.collections.keys import Keys, serving
 from tests.contract.collections.server import CollectionsServer, collections_server
 from tests.mongo_server import ONE_WINNER
-from tests.storages import Storage
+from tests.storages import Storage, needs
 
 WRITERS = 4
 CHANGES = 6
@@ -23,7 +23,6 @@ MOST = 10
 async def replicas(
     storage: Storage, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[list[CollectionsServer]]:
-    storage.needs(ONE_WINNER)
     monkeypatch.setattr("collections_service.catalog.HEARD", 0.05)
     keys = Keys()
     async with (
@@ -34,6 +33,7 @@ async def replicas(
         yield [one, other]
 
 
+@needs(ONE_WINNER)
 async def test_no_record_breaks_its_schema_and_no_write_is_lost(replicas: list[CollectionsServer]) -> None:
     free = [{"name": "n", "type": "number"}, "title"]
     tight = [{"name": "n", "type": "number", "max": float(MOST)}, "title", {"name": "more", "type": "text"}]

@@ -6,12 +6,12 @@ import asyncio
 
 from scheduler_service.models import Task
 from tests.mongo_server import ONE_WINNER
-from tests.storages import Storage
+from tests.storages import Storage, needs
 from tests.unit.scheduler.ledger import NAME, ledger_setting
 
 
+@needs(ONE_WINNER)
 async def test_a_run_that_ends_while_a_page_is_made_stands_there_once(storage: Storage):
-    storage.needs(ONE_WINNER)
     async with ledger_setting(storage.url) as at:
         ended: list[str] = []
         pages: list[tuple[list[str], list[str]]] = []

@@ -7,7 +7,7 @@ import asyncio
 from fastcms_common.errors import Conflict
 from tests.contract.scheduler.system import TOKENS, System
 from tests.mongo_server import ONE_WINNER
-from tests.storages import Storage
+from tests.storages import Storage, needs
 from tests.unit.scheduler.ledger import NAME, ledger_setting
 
 
@@ -25,8 +25,8 @@ async def test_of_50_parallel_triggers_one_runs_and_49_are_told_that_it_is_runni
     assert len(system.owners.tokens.effects) == 1
 
 
+@needs(ONE_WINNER)
 async def test_of_50_parallel_claims_at_three_replicas_one_gets_the_run(storage: Storage):
-    storage.needs(ONE_WINNER)
     async with ledger_setting(storage.url) as at:
         replicas = [at.replica() for _ in range(3)]
         for round_ in range(1, 4):
@@ -37,8 +37,8 @@ async def test_of_50_parallel_claims_at_three_replicas_one_gets_the_run(storage:
             await at.done(won[0])
 
 
+@needs(ONE_WINNER)
 async def test_a_due_time_and_a_trigger_at_once_give_one_run_after_the_other(storage: Storage):
-    storage.needs(ONE_WINNER)
     async with ledger_setting(storage.url) as at:
         at.wait(60)
         _, claimed = await asyncio.gather(at.ledger.trigger(NAME, "someone"), at.claimed("w"), return_exceptions=True)
@@ -51,8 +51,8 @@ async def test_a_due_time_and_a_trigger_at_once_give_one_run_after_the_other(sto
         assert len(triggers) <= 2
 
 
+@needs(ONE_WINNER)
 async def test_a_worker_that_comes_back_while_it_is_replaced_changes_nothing(storage: Storage):
-    storage.needs(ONE_WINNER)
     async with ledger_setting(storage.url) as at:
         for _ in range(10):
             at.wait(60)

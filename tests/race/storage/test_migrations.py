@@ -11,7 +11,7 @@ from fastcms_common.errors import Unavailable
 from fastcms_common.storage import Change, Store, Table
 from fastcms_common.storage.migrations import MIGRATIONS, DataTooNew, Migration, Progress, migrate
 from tests.mongo_server import ATOMIC_CHANGES, ONE_WINNER
-from tests.storages import Storage
+from tests.storages import Storage, needs
 
 THINGS = Table("things")
 
@@ -32,8 +32,8 @@ def counting(runs: list[str]) -> Migration:
     return Migration(1, "count", run)
 
 
+@needs(ONE_WINNER, ATOMIC_CHANGES)
 async def test_of_replicas_that_start_at_once_one_migrates_and_the_others_wait(storage: Storage) -> None:
-    storage.needs(ONE_WINNER, ATOMIC_CHANGES)
     stores = [await storage.open(THINGS) for _ in range(4)]
     await stores[0].insert("things", {"id": "one", "steps": 0})
     runs: list[str] = []
@@ -67,8 +67,8 @@ async def test_what_a_crash_has_cut_short_is_gone_on_with(storage: Storage) -> N
     await store.close()
 
 
+@needs(ONE_WINNER, ATOMIC_CHANGES)
 async def test_the_lock_of_a_replica_that_died_runs_out_and_one_that_lives_keeps_it(storage: Storage) -> None:
-    storage.needs(ONE_WINNER, ATOMIC_CHANGES)
     store, other = await storage.open(THINGS), await storage.open(THINGS)
     begun = asyncio.Event()
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fastcms_common.storage import Change, Duplicate, Index, Store, Table, eq, lt
-from tests.mongo_server import ATOMIC_CHANGES
-from tests.storages import Storage
+from tests.mongo_server import AS_CHANGED, ATOMIC_CHANGES
+from tests.storages import Storage, needs
 
 TABLE = Table("things", (Index("code", unique=True),))
 
@@ -44,11 +44,9 @@ async def test_of_fifty_parallel_upserts_one_inserts(stores: list[Store]) -> Non
     assert await stores[0].count("things") == 1
 
 
+@needs(ATOMIC_CHANGES, AS_CHANGED)
 @pytest.mark.parametrize("start", [{}, {"n": None}, {"n": 0}], ids=["missing", "null", "zero"])
-async def test_a_hundred_parallel_increments_add_up(
-    storage: Storage, stores: list[Store], start: dict[str, object]
-) -> None:
-    storage.needs(ATOMIC_CHANGES)
+async def test_a_hundred_parallel_increments_add_up(stores: list[Store], start: dict[str, object]) -> None:
     await stores[0].insert("things", {"id": "1", **start})
     change = Change(inc={"n": 1})
     after = await asyncio.gather(*(stores[number % 3].update("things", "1", change) for number in range(100)))
@@ -56,9 +54,9 @@ async def test_a_hundred_parallel_increments_add_up(
     assert await stores[0].get("things", "1") == {"id": "1", "n": 100}
 
 
+@needs(ATOMIC_CHANGES)
 @pytest.mark.parametrize("start", [{}, {"log": None}], ids=["missing", "null"])
-async def test_parallel_appends_all_arrive(storage: Storage, stores: list[Store], start: dict[str, object]) -> None:
-    storage.needs(ATOMIC_CHANGES)
+async def test_parallel_appends_all_arrive(stores: list[Store], start: dict[str, object]) -> None:
     await stores[0].insert("things", {"id": "1", **start})
     await asyncio.gather(
         *(
@@ -71,8 +69,8 @@ async def test_parallel_appends_all_arrive(storage: Storage, stores: list[Store]
     assert (sorted(doc["log"]), sorted(doc["set"])) == (list(range(60)), list(range(7)))
 
 
-async def test_of_fifty_parallel_conditional_updates_one_wins(storage: Storage, stores: list[Store]) -> None:
-    storage.needs(ATOMIC_CHANGES)
+@needs(ATOMIC_CHANGES)
+async def test_of_fifty_parallel_conditional_updates_one_wins(stores: list[Store]) -> None:
     await stores[0].insert("things", {"id": "1", "owner": None})
     claims = (
         stores[number % 3].update("things", "1", Change({"owner": number}), eq("owner", None)) for number in range(50)
@@ -82,8 +80,8 @@ async def test_of_fifty_parallel_conditional_updates_one_wins(storage: Storage, 
     assert await stores[0].get("things", "1") == {"id": "1", "owner": won[0]}
 
 
-async def test_a_bounded_counter_is_never_passed(storage: Storage, stores: list[Store]) -> None:
-    storage.needs(ATOMIC_CHANGES)
+@needs(ATOMIC_CHANGES)
+async def test_a_bounded_counter_is_never_passed(stores: list[Store]) -> None:
     await stores[0].insert("things", {"id": "1", "tries": 0})
     attempts = (
         stores[number % 3].update("things", "1", Change(inc={"tries": 1}), lt("tries", 5)) for number in range(100)
@@ -92,8 +90,8 @@ async def test_a_bounded_counter_is_never_passed(storage: Storage, stores: list[
     assert await stores[0].get("things", "1") == {"id": "1", "tries": 5}
 
 
-async def test_of_fifty_parallel_deletes_one_gets_the_document(storage: Storage, stores: list[Store]) -> None:
-    storage.needs(ATOMIC_CHANGES)
+@needs(ATOMIC_CHANGES)
+async def test_of_fifty_parallel_deletes_one_gets_the_document(stores: list[Store]) -> None:
     await stores[0].insert("things", {"id": "1"})
     taken = await asyncio.gather(*(stores[number % 3].delete("things", "1") for number in range(50)))
     assert [doc for doc in taken if doc] == [{"id": "1"}]
