@@ -116,7 +116,7 @@ class Service:
 
         settings, store, live, audit = self.settings, self.store, self.live, self.audit
         stub = ProfilesServiceStub(self.process.channel(settings.collections_service, own_token))
-        self.realms, self.profiles = Realms(stub), Profiles(stub)
+        self.realms, self.profiles = Realms(stub, self.redis), Profiles(stub)
         self.people = People(store, self.realms, self.profiles)
         setup_token = settings.setup_token.get_secret_value() if settings.setup_token else None
         self.accounts = Accounts(store, self.passwords, live, audit, setup_token)
@@ -222,6 +222,7 @@ class Service:
             self.requests.serve_forever(),
             self.reconciliation.serve_forever(),
             self.settings_changes.watch(),
+            self.realms.watch(),
             self.mails.send_forever(),
             self.followed.watch(),
             keep_measuring(

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
+from redis.asyncio import Redis
 
 from auth_service.auth_settings import AuthSettings
 from fastcms.collections.v1 import profiles_pb2
+from fastcms_common import redis_keys
+from fastcms_common.announcements import SILENCE, Announcements
 from fastcms_common.channels import as_service
 from fastcms_common.context import BUILT_IN_REALM, Caller
 from fastcms_common.errors import Denied, NotFound
@@ -19,8 +22,6 @@ from fastcms_common.errors import Denied, NotFound
 if TYPE_CHECKING:
     from fastcms.collections.v1.profiles_pb2_grpc import ProfilesServiceAsyncStub
 
-# Seconds for which what a collection says of itself is believed.
-_FRESH = 1.0
 _CAPACITY = 10_000
 EMAIL = "email"
 # What a collection may say otherwise than the settings (contract, section 2).
@@ -59,28 +60,43 @@ BUILT_IN = Realm(BUILT_IN_REALM, BUILT_IN_REALM)
 
 
 class Realms:
-    """What the word in a path means. Answers are remembered for a moment."""
+    """What the word in a path means. Answers are remembered while `watch()` runs, until a collection changes."""
 
-    def __init__(self, profiles: ProfilesServiceAsyncStub, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, profiles: ProfilesServiceAsyncStub, redis: Redis, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._profiles = profiles
         self._clock = clock
-        self._known: dict[str, tuple[float, Realm]] = {}
+        self._known: dict[str, Realm] = {}
+        self._announcements = Announcements(
+            redis, redis_keys.COLLECTIONS_CHANGED, lambda _: self._forget(), self._forget, clock
+        )
+        # Before this, an answer may come from a replica that has not heard of a change yet.
+        self._settled = float("-inf")
 
     async def resolve(self, collection: str) -> Realm:
         """The realm of a path: built-in without a collection, else by its name or id. NotFound where there is none."""
         if not collection:
             return BUILT_IN
-        fresh_until, known = self._known.get(collection, (0.0, BUILT_IN))
-        if fresh_until > self._clock():
+        if self._announcements.heard and (known := self._known.get(collection)) is not None:
             return known
         with as_service():
             answer = await self._profiles.ResolveRealm(profiles_pb2.ResolveRealmRequest(collection=collection))
         options = orjson.loads(answer.auth_options or b"{}")
         realm = Realm(answer.id, answer.name, options if isinstance(options, dict) else {})
-        if len(self._known) >= _CAPACITY:
-            self._known.clear()
-        self._known[collection] = (self._clock() + _FRESH, realm)
+        if self._clock() >= self._settled:
+            if len(self._known) >= _CAPACITY:
+                self._known.clear()
+            self._known[collection] = realm
         return realm
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._settled = self._clock() + SILENCE
+
+    async def watch(self) -> None:
+        """Listens for changes until it is cancelled."""
+        await self._announcements.watch()
 
     async def name_of(self, realm_id: str) -> str:
         """The name that a realm goes by; its id where its collection is gone."""

@@ -10,7 +10,11 @@ import pytest
 
 from auth_service.store import AuthStore
 from fastcms.auth.v1 import auth_pb2, identities_pb2
+from fastcms_common import redis_keys
+from fastcms_common.announcements import Announcements
 from fastcms_common.errors import Conflict, Denied, Invalid, Malformed, NotFound, Unauthenticated, Unavailable
+from fastcms_common.ids import new_id
+from fastcms_common.redis_connection import connect
 from fastcms_common.storage import open_store
 from tests.contract.auth.server import EMAIL, PASSWORD
 from tests.contract.auth.shop import Shop
@@ -115,6 +119,27 @@ async def test_a_collection_may_switch_passwords_off(shop: Shop):
             await call
         assert refused.value.reason == "PASSWORD_AUTH_DISABLED"
     assert (await shop.server.join(EVA)).access_token
+
+
+async def test_what_a_collection_allows_is_remembered_until_it_changes(shop: Shop, redis_url: str):
+    asked: list[str] = []
+    shop.collections.before = lambda rpc, request: asked.append(rpc) if rpc == "ResolveRealm" else None
+    async with asyncio.timeout(10):
+        while not asked or asked[-1] != "nobody asked":
+            asked.append("nobody asked")
+            await shop.server.join(EVA | {"email": f"{new_id()}@example.com"}, "vendors")
+    redis = connect(redis_url)
+    announcements = Announcements(redis, redis_keys.COLLECTIONS_CHANGED, asked.append, asked.clear)
+    for allowed in (False, True, False):
+        shop.collections.options["vendors"] = {"password_auth_enabled": allowed}
+        await announcements.announce(shop.collections.realms["vendors"])
+        try:
+            await shop.server.join(EVA | {"email": f"{new_id()}@example.com"}, "vendors")
+        except Denied as error:
+            assert (error.reason, allowed) == ("PASSWORD_AUTH_DISABLED", False)
+        else:
+            assert allowed
+    await redis.aclose()
 
 
 async def test_members_lock_like_anyone(shop: Shop):
