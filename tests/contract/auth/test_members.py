@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
@@ -130,15 +131,12 @@ async def test_what_a_collection_allows_is_remembered_until_it_changes(shop: Sho
             await shop.server.join(EVA | {"email": f"{new_id()}@example.com"}, "vendors")
     redis = connect(redis_url)
     announcements = Announcements(redis, redis_keys.COLLECTIONS_CHANGED, asked.append, asked.clear)
-    for allowed in (False, True, False):
-        shop.collections.options["vendors"] = {"password_auth_enabled": allowed}
-        await announcements.announce(shop.collections.realms["vendors"])
-        try:
-            await shop.server.join(EVA | {"email": f"{new_id()}@example.com"}, "vendors")
-        except Denied as error:
-            assert (error.reason, allowed) == ("PASSWORD_AUTH_DISABLED", False)
-        else:
-            assert allowed
+    for _ in range(3):
+        for allowed in (False, True):
+            shop.collections.options["vendors"] = {"password_auth_enabled": allowed}
+            await announcements.announce(shop.collections.realms["vendors"])
+            with nullcontext() if allowed else pytest.raises(Denied):
+                await shop.server.join(EVA | {"email": f"{new_id()}@example.com"}, "vendors")
     await redis.aclose()
 
 
