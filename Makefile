@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Each has a Redis, a MongoDB server and a suite of its own.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 .PHONY: help run dev test lint proto bench costs profile lock
 .DEFAULT_GOAL := help
