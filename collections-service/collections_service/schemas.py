@@ -102,8 +102,8 @@ class Schemas:
         """A time in which no process writes records that do not fit the pending fields. They are pending no more where
         that is left with an error."""
         async with self._journal.reshaping(held):
+            await self._store_version(held)
             try:
-                await self._store_version(held)
                 await self._catalog.announce(held.id)
                 await self._catalog.until_heard()
                 yield

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from collections_service.catalog import Catalog
-from fastcms_common.errors import Denied, NotFound
+from fastcms_common.errors import Conflict, Denied, NotFound
 from tests.contract.collections.keys import Keys, serving
 from tests.contract.collections.server import CollectionsServer, collections_server
 from tests.mongo_server import ONE_WINNER
@@ -86,6 +86,23 @@ async def test_of_two_changes_at_once_none_is_lost(replicas: Pair) -> None:
         # One that came too late was told so.
         assert getattr(kept, name) == (rule if not isinstance(result, Exception) else "")
     assert not all(isinstance(result, Exception) for result in results)
+
+
+@needs(ONE_WINNER)
+async def test_of_two_changes_at_once_that_ask_more_none_is_lost(replicas: Pair) -> None:
+    one, other = replicas
+    number = {"name": "n", "type": "number"}
+    made = await one.open("posts", number)
+    for step in range(3):
+        results = await asyncio.gather(
+            one.change(made.id, schema=[{**number, "max": 100.0 - step}]),
+            other.change(made.id, schema=[{**number, "min": 0.0 + step}]),
+            return_exceptions=True,
+        )
+        assert all(isinstance(result, Conflict) for result in results if isinstance(result, Exception))
+        # What is shown is what one of them was answered: who was refused has left nothing.
+        made_by = [result.schema.fields[0] for result in results if not isinstance(result, Exception)]
+        assert (await one.shown(made.id)).schema.fields[0] in made_by
 
 
 async def test_a_collection_that_went_unheard_is_not_found(replicas: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
