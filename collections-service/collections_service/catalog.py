@@ -1,8 +1,8 @@
 """The schemas that this process knows, held in step with every other process.
 
 A snapshot of all collections is kept and replaced as a whole, so that whatever is read from it fits together. A change
-is announced on a Redis channel after it was stored, each process then reads anew, and when all have taken note its maker
-gets an answer. While the channel has not been heard from, nothing is taken from memory.
+is announced on a Redis channel after it was stored, each process then reads anew, and when all have taken note the one
+who made it gets an answer. While the channel has not been heard from, nothing is taken from memory.
 """
 
 from __future__ import annotations

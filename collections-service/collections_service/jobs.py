@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from collections_service.schemas import Schemas
+from collections_service.schemas import CHANGED_MEANWHILE, Schemas
 from collections_service.store import CollectionStore
-from fastcms_common.errors import Stale
+from fastcms_common.errors import Conflict, Stale
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,16 @@ class Jobs:
 
     async def truncate(self, collection: str, lease: Lease) -> int:
         """Deletes all records; how many, also where this run was done before: then nothing more is deleted."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._truncate(collection, lease)
+            except Conflict as error:
+                # Maybe by another worker that does the same run.
+                if error.reason != CHANGED_MEANWHILE:
+                    raise
+        return await self._truncate(collection, lease)
+
+    async def _truncate(self, collection: str, lease: Lease) -> int:
         done = await self._store.deleted_by(lease.job, lease.run)
         if done is not None:
             return done
@@ -35,7 +47,7 @@ class Jobs:
             if not await self._store.pass_fence(lease.job, lease.token):
                 raise Stale("Another worker has taken over this run.", reason="LEASE_LOST")
 
-        # Asked first, so that whoever was here before is kept out, and again as late as can be.
+        # Asked first, so that whoever was here before is kept out, and again when all is ready to be done in one step.
         await still_ours()
         _, deleted = await self._schemas.truncate(collection, cascade=False, last_check=still_ours)
         await self._store.note_deleted(lease.job, lease.run, lease.token, deleted)

@@ -30,6 +30,7 @@ from fastcms_common.storage import Duplicate
 
 # Records from which on a table is exchanged rather than emptied, and not copied for the sake of a new field.
 LARGE = 10_000
+CHANGED_MEANWHILE = "COLLECTION_CHANGED_MEANWHILE"
 
 
 class Schemas:
@@ -234,7 +235,8 @@ class Schemas:
         """Deletes all records; the collection and how many there were. Conflict where records elsewhere point to some
         of them, unless `cascade`: then those are dealt with as their relations say.
 
-        What `last_check` raises right before the first record goes keeps them all.
+        What `last_check` raises keeps them all, and so does (Conflict, CHANGED_MEANWHILE) whatever is done to the
+        collection behind it.
         """
         await self._catalog.check_announcing()
         # Which relations may be emptied depends on it.
@@ -244,11 +246,12 @@ class Schemas:
         collection = snapshot.named(name)
         if collection is None:
             raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
-        large = await self._store.count(collection, limit=LARGE + 1) > LARGE
+        # An exchange is one step, which comes too late where the collection has changed since it was read.
+        exchanged = last_check is not None or await self._store.count(collection, limit=LARGE + 1) > LARGE
         if last_check is not None:
             await last_check()
         await self._relations.release_all(snapshot, collection, cascade=cascade)
-        if large:
+        if exchanged:
             deleted = await self._exchange_table(collection)
         else:
             deleted = await self._store.delete_many(collection)
@@ -306,7 +309,9 @@ def _unpromised(before: Collection, after: Collection) -> Collection:
 
 
 def _raced() -> Conflict:
-    return Conflict("The collection was changed by someone else at the same moment; try again.")
+    return Conflict(
+        "The collection was changed by someone else at the same moment; try again.", reason=CHANGED_MEANWHILE
+    )
 
 
 def _taken(name: str) -> Conflict:

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
+from collections_service.relations import Relations
 from fastcms.collections.v1 import jobs_pb2, jobs_pb2_grpc
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Stale
 from tests.contract.collections.server import CollectionsServer
 from tests.mongo_server import ONE_WINNER
 from tests.storages import needs
+
+
+@pytest.fixture(autouse=True)
+def quickly_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An announcement is heard by the one process that there is."""
+    monkeypatch.setattr("collections_service.catalog.HEARD", 0.0)
 
 
 async def truncate(server: CollectionsServer, run: str, token: int, collection: str = "posts") -> int:
@@ -64,6 +71,28 @@ async def test_of_many_workers_for_one_run_none_deletes_what_came_after_it(serve
     await fill(server, 1)
     assert await truncate(server, "r1", 9) == answers[-1]
     assert await left(server) == 1
+
+
+async def test_a_worker_that_stops_for_long_right_before_it_deletes_deletes_nothing(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.open("posts", "code")
+    await fill(server, 3)
+    release_all = Relations.release_all
+    others: list[int] = []
+
+    async def slow(self: Relations, *arguments: Any, **options: Any) -> None:
+        if not others:
+            others.append(0)
+            # Its lease runs out: another worker does the run, and life goes on.
+            others.append(await truncate(server, "r1", 11))
+            await fill(server, 2)
+        await release_all(self, *arguments, **options)
+
+    monkeypatch.setattr(Relations, "release_all", slow)
+    assert await truncate(server, "r1", 10) == 3
+    assert others == [0, 3]
+    assert await left(server) == 2
 
 
 async def test_what_cannot_be_emptied_is_said_and_can_be_tried_again(server: CollectionsServer) -> None:

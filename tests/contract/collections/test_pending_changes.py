@@ -268,7 +268,7 @@ async def test_of_two_pending_changes_the_first_is_told_of_the_other(server: Col
         await server.add("things", n=11)
         refused = await decision.decide()
     assert isinstance(refused, Conflict)
-    assert refused.reason == "CONFLICT"
+    assert refused.reason == "COLLECTION_CHANGED_MEANWHILE"
     shown = await server.shown(made.id)
     assert (shown.view_rule, shown.schema.fields[0].HasField("max")) == ("title = 'x'", False)
 
