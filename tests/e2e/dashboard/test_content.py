@@ -65,6 +65,8 @@ def test_a_collection_is_made_given_fields_and_deleted(page: Page, admin_client:
     page.get_by_role("button", name="Save schema").click()
     say_yes(page, "Remove")
     expect(page.get_by_text("No fields yet")).to_be_visible()
+    # Who leaves before it is saved is asked whether they mean it.
+    expect(page.locator("form[data-unsaved]")).to_have_count(0)
     page.get_by_role("link", name="Options").click()
     page.get_by_role("button", name="Delete the collection").click()
     say_yes(page, "Delete collection", typed="recipes")
