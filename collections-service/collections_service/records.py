@@ -306,8 +306,10 @@ class Records:
         """Does what deleting these records entails. Where somebody has pointed to one under `restrict` since the first
         look, they are put back and Conflict is raised; see `_check_again`."""
         try:
+            # By the schemas of this moment: a relation may have been added since the first look.
+            snapshot = await self._catalog.current()
             release = await self._relations.plan(
-                session.snapshot, collection, [doc[ID] for doc in gone], named=session.sees_all
+                snapshot, collection, [doc[ID] for doc in gone], named=session.sees_all
             )
         except Conflict:
             await self._store.insert_many(collection, gone)

@@ -325,6 +325,34 @@ async def test_a_write_that_outlasts_a_change_is_judged_by_it(
     assert await server.values("things", "n", sort="n") == [1, 3]
 
 
+@pytest.mark.parametrize("on_delete", ["restrict", "set_null"])
+async def test_a_delete_that_outlasts_a_new_relation_heeds_it(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch, on_delete: str
+) -> None:
+    made = await server.open("things", "title")
+    await server.open("authors", "name")
+    author = (await server.add("authors", name="a"))["id"]
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    delete = CollectionStore.delete
+
+    async def slow(self: CollectionStore, *arguments: Any) -> Document | None:
+        arrived.set()
+        await go_on.wait()
+        return await delete(self, *arguments)
+
+    monkeypatch.setattr(CollectionStore, "delete", slow)
+    deleting = asyncio.ensure_future(server.remove("authors", author))
+    await arrived.wait()
+    relation = {"name": "author", "type": "relation", "collection": "authors", "on_delete": on_delete}
+    await server.change(made.id, schema=["title", relation])
+    thing = (await server.add("things", author=author))["id"]
+    go_on.set()
+    (result,) = await asyncio.gather(deleting, return_exceptions=True)
+    kept = (await server.get("things", thing))["data"]["author"]
+    assert (type(result), kept) == ((Conflict, author) if on_delete == "restrict" else (type(None), None))
+    assert (await server.list("authors"))["total"] == (1 if on_delete == "restrict" else 0)
+
+
 async def test_a_write_that_outlasts_a_truncate_comes_after_it(
     server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
