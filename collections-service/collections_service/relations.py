@@ -13,7 +13,7 @@ from collections_service.store import CollectionStore
 from collections_service.validation import LACKS
 from fastcms_common import times
 from fastcms_common.errors import Conflict, FieldError, Invalid
-from fastcms_common.storage import Change, Field, In, Not, Query, gt, is_null
+from fastcms_common.storage import And, Change, Field, In, Not, Query, gt, is_null
 
 # Ids in one query.
 CHUNK = 500
@@ -28,8 +28,19 @@ class Release:
 
     # Records that are deleted with them, by collection id.
     doomed: dict[str, tuple[Collection, set[str]]] = field(default_factory=dict)
+    # Which these are and what dooms them, each step before those that it entails.
+    steps: list[tuple[Collection, Query, set[str]]] = field(default_factory=list)
     # Relations that lose the deleted ids.
     emptied: list[tuple[Collection, FieldDefinition, list[str]]] = field(default_factory=list)
+
+    def doom(self, other: Collection, where: Query, ids: set[str]) -> set[str]:
+        """Takes note that these are deleted for as long as `where` holds of them; which of them are new."""
+        known = self.doomed.setdefault(other.id, (other, set()))[1]
+        new = ids - known
+        known |= ids
+        if ids:
+            self.steps.append((other, where, ids))
+        return new
 
 
 class Relations:
@@ -109,10 +120,9 @@ class Relations:
     async def _doom(
         self, release: Release, other: Collection, relation: FieldDefinition, chunk: Sequence[str], roots: set[str]
     ) -> set[str]:
-        known = release.doomed.setdefault(other.id, (other, set()))[1]
-        found = await self._ids(other, In((relation.id,), chunk))
-        new = found - known - roots
-        known |= new
+        where = In((relation.id,), chunk)
+        found = await self._ids(other, where) - roots
+        new = release.doom(other, where, found)
         if sum(len(ids) for _, ids in release.doomed.values()) > MAX_CASCADE:
             raise _too_many()
         return new
@@ -150,11 +160,13 @@ class Relations:
         """Empties and deletes what the plan says. Repeating it does no harm."""
         for other, relation, ids in release.emptied:
             await self._empty(other, relation, In((relation.id,), ids), ids)
-        for other, doomed in release.doomed.values():
+        # The last ones first: repeated after a crash this finds what leads to the rest.
+        for other, where, doomed in reversed(release.steps):
             for chunk in _chunks(sorted(doomed)):
                 # Told first: repeated after a crash this finds the records still there, and not the other way round.
                 await self._tell(other, chunk)
-                await self._store.delete_many(other, In((ID,), chunk))
+                # But for those that somebody has pointed elsewhere since.
+                await self._store.delete_many(other, And(In((ID,), chunk), where))
                 # And again: who was quick to look found them still there, and took them for kept.
                 await self._tell(other, chunk)
 
@@ -193,10 +205,7 @@ class Relations:
         wave: list[tuple[Collection, set[str]]] = []
         for other, relation, held in holding:
             if relation.on_delete != "set_null":
-                ids = await self._ids(other, held)
-                known = release.doomed.setdefault(other.id, (other, set()))[1]
-                wave.append((other, ids - known))
-                known |= ids
+                wave.append((other, release.doom(other, held, await self._ids(other, held))))
         await self._plan(snapshot, release, wave, (collection, None))
         for other, relation, held in holding:
             if relation.on_delete == "set_null":

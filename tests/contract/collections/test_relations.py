@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from collections_service import store
+from collections_service.models import Collection
 from fastcms_common.errors import Conflict, Invalid, NotFound
 from fastcms_common.ids import new_id
+from fastcms_common.storage import ALL, Query
 from tests.contract.collections.server import CollectionsServer
 
 
@@ -66,6 +68,28 @@ async def test_set_null_empties_single_relations_and_shortens_lists(server: Coll
     assert after["data"] == {"author": None, "more": [second]}
     assert after["updated"] > post["updated"]
     assert await server.etag("posts", post["id"]) != etag
+
+
+async def test_a_cascade_spares_what_somebody_has_pointed_elsewhere(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was planned, and before it came to this record."""
+    await server.open("authors", "name")
+    await server.open("posts", relation("author", "authors", on_delete="cascade"))
+    first, second = [(await server.add("authors", name=name))["id"] for name in "ab"]
+    moved, left = [(await server.add("posts", author=first))["id"] for _ in range(2)]
+    delete_many = store.CollectionStore.delete_many
+
+    async def late(self: store.CollectionStore, collection: Collection, where: Query = ALL) -> int:
+        if collection.name == "posts":
+            await server.patch("posts", moved, {"author": second})
+        return await delete_many(self, collection, where)
+
+    monkeypatch.setattr(store.CollectionStore, "delete_many", late)
+    await server.remove("authors", first)
+    assert (await server.get("posts", moved))["data"] == {"author": second}
+    with pytest.raises(NotFound):
+        await server.get("posts", left)
 
 
 async def test_cascade_goes_all_the_way(server: CollectionsServer) -> None:

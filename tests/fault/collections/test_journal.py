@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
@@ -16,7 +17,8 @@ from collections_service.relations import Relations
 from collections_service.store import CollectionStore
 from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
-from fastcms_common.storage import Change, Document, open_store
+from fastcms_common.storage import Change, Document, Store, open_store
+from tests.fault.collections.dying import Dying, dies
 from tests.storages import Storage
 
 AT_ONCE = timedelta(seconds=-1)
@@ -35,6 +37,18 @@ POSTS = collection(
 )
 
 
+COMMENTS = collection(
+    "comments",
+    FieldDefinition("fpost", "post", "relation", collection=POSTS.id, on_delete="cascade"),
+    FieldDefinition("fanswers", "answers", "relation", collection="", on_delete="cascade"),
+)
+COMMENTS = COMMENTS.with_changes(
+    fields=(COMMENTS.fields[0], replace(COMMENTS.fields[1], collection=COMMENTS.id)),
+)
+# More than any of this writes.
+MOST_WRITES = 20
+
+
 @dataclass
 class Place:
     """A store with two collections, and a journal."""
@@ -43,6 +57,7 @@ class Place:
     journal: Journal
     relations: Relations
     catalog: Catalog
+    events: CollectionEvents
 
     async def add(self, where: Collection, **values: str) -> Document:
         doc = {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r", **values}
@@ -55,12 +70,12 @@ async def place(storage: Storage, redis_url: str) -> AsyncIterator[Place]:
     redis = connect(redis_url)
     store = CollectionStore(await open_store(storage.url, "collections"))
     await store.prepare()
-    for one in (AUTHORS, POSTS):
+    for one in (AUTHORS, POSTS, COMMENTS):
         await store.ensure_table(one)
         await store.insert_collection(one)
     catalog, events = Catalog(store, redis), CollectionEvents(redis)
     relations = Relations(store, events)
-    yield Place(store, Journal(store, catalog, relations, events), relations, catalog)
+    yield Place(store, Journal(store, catalog, relations, events), relations, catalog, events)
     await store.close()
     await redis.aclose()
 
@@ -107,6 +122,26 @@ async def test_relations_to_what_was_deleted_are_dealt_with(place: Place) -> Non
     (left,) = await place.store.find(POSTS)
     assert left["id"] == kept["id"]
     assert "fkept" not in left
+
+
+async def test_a_cascade_that_is_cut_short_goes_all_the_way(place: Place) -> None:
+    for writes in range(MOST_WRITES):
+        author = await place.add(AUTHORS)
+        for _ in range(2):
+            post = await place.add(POSTS, fgone=author["id"])
+            comment = await place.add(COMMENTS, fpost=post["id"])
+            for _ in range(3):
+                comment = await place.add(COMMENTS, fanswers=comment["id"])
+        release = await place.relations.plan(await place.catalog.current(), AUTHORS, [author["id"]])
+        await place.journal.releasing(AUTHORS, [author["id"]], release)
+        await place.store.delete(AUTHORS, author["id"])
+        dying = Relations(CollectionStore(cast(Store, Dying(place.store._store, writes))), place.events)
+        died = await dies(lambda dying=dying, release=release: dying.carry_out(release))
+        await place.journal.tidy(AT_ONCE)
+        assert [await place.store.count(one) for one in (AUTHORS, POSTS, COMMENTS)] == [0, 0, 0]
+        if not died:
+            return
+    pytest.fail("it never came to an end")
 
 
 async def test_fresh_notes_are_somebodys_work_and_left_alone(place: Place) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -28,43 +28,13 @@ from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
 from fastcms_common.redis_keys import AUDIT_EVENTS
 from fastcms_common.storage import ALL, Change, Or, Store, is_null, lt, open_store
+from tests.fault.collections.dying import Dying, dies
 from tests.mongo_server import UNIQUE_NAMES
 from tests.storages import Storage
 
 STAMP = "2026-01-01T00:00:00.000000Z"
-WRITES = (
-    "ensure",
-    "prune",
-    "insert",
-    "insert_many",
-    "replace",
-    "update",
-    "update_many",
-    "delete",
-    "delete_many",
-    "drop",
-)
 # More than any change writes.
 MOST_WRITES = 20
-
-
-class Dead(BaseException):
-    """Nothing that the process does reaches the database any more."""
-
-
-class Dying:
-    """A store whose process dies before the write of this number: neither that nor anything after it is done."""
-
-    def __init__(self, store: Store, writes: int) -> None:
-        self._store = store
-        self.left = writes
-
-    def __getattr__(self, name: str) -> Any:
-        if name in WRITES:
-            self.left -= 1
-        if self.left < 0:
-            raise Dead
-        return getattr(self._store, name)
 
 
 @dataclass
@@ -119,15 +89,6 @@ async def made(place: Place) -> Collection:
         doc = {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r", code: str(number)}
         await store.insert(collection, doc)
     return collection
-
-
-async def dies(work: Callable[[], Any]) -> bool:
-    """Whether the process died of it."""
-    try:
-        await work()
-    except Dead:
-        return True
-    return False
 
 
 async def tidied(place: Place, collection: Collection) -> Collection | None:
