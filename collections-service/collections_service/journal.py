@@ -9,7 +9,8 @@ died: whoever finds it undoes or finishes the work. All of it may be repeated wi
 - `release`: ids of records about to be deleted to which relations point, or that are members. Finished, where the
   records are gone, by doing what `on_delete` asks for and telling auth-service.
 - `tables`: a collection whose tables or indexes are about to change. Finished by making them what the collection is
-  stored as, and by giving records that lack a required value the default; a change that is pending is given up.
+  stored as, with the records that others point to, and by giving records that lack a required value the default; a
+  change that is pending is given up.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from collections_service.catalog import Catalog
+from collections_service.catalog import Catalog, Snapshot
 from collections_service.events import CollectionEvents
 from collections_service.models import ID, REVISION, Collection
 from collections_service.patches import taken_out
@@ -177,11 +178,7 @@ class Journal:
         for page in pages:
             collection = snapshot.with_id(page["collection"])
             if page["kind"] == "tables":
-                await self._store.fit_tables(page["collection"], collection)
-                if collection is not None:
-                    if collection.pending and collection.version == page["version"]:
-                        await self.let_go(collection)
-                    await fill_defaults(self._store, collection, with_defaults(collection))
+                await self._settle_tables(page, snapshot)
             elif collection is not None:
                 await self._store.ensure_table(collection)
                 log.warning("finishing what was left behind", kind=page["kind"], collection=collection.name)
@@ -202,6 +199,19 @@ class Journal:
                 found = await self._store.get_many(collection, page["ids"])
                 gone = [id for id, doc in zip(page["ids"], found, strict=True) if doc is None]
                 await self._finish_release(collection, gone)
+
+    async def _settle_tables(self, page: Document, snapshot: Snapshot) -> None:
+        collection = snapshot.with_id(page["collection"])
+        if collection is None:
+            await self._store.drop_tables(page["collection"])
+            return
+        for before in await self._store.before(collection):
+            await self._relations.carry_over(snapshot, before, collection)
+            await self._store.drop_generation(before)
+        await self._store.fit_table(collection)
+        if collection.pending and collection.version == page.get("version"):
+            await self.let_go(collection)
+        await fill_defaults(self._store, collection, with_defaults(collection))
 
     async def _finish_release(self, collection: Collection, gone: Sequence[str]) -> None:
         try:

@@ -81,9 +81,13 @@ class Profiles:
                 # The same call, a moment earlier.
                 return await self.get(realm, id)
             raise taken(collection, error, "", sees_hidden=sees_hidden) from None
-        if not await self._catalog.still_fits(collection, doc):
+        # See `Records._check_again`.
+        errors = await self._relations.missing(
+            await self._catalog.current(), collection, values, "", sees_hidden=sees_hidden
+        )
+        if errors or not await self._catalog.still_fits(collection, doc):
             await self._store.delete(collection, id, eq(REVISION, doc[REVISION]))
-            raise overtaken()
+            raise Invalid(errors) if errors else overtaken()
         return _flat(collection, doc)
 
     async def get(self, realm: str, id: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from collections_service.answers import Answer, Rendering, Shown
-from collections_service.catalog import Catalog
+from collections_service.catalog import Catalog, Snapshot
 from collections_service.events import CollectionEvents
 from collections_service.journal import Journal, Undo, revision_of
 from collections_service.models import CREATED, ID, REVISION, UPDATED, Collection, new_revision
@@ -91,8 +91,9 @@ class Records:
         """Deletes those of the records just inserted that point to what was deleted at the same moment, or that a
         schema of the same moment does not let in; why, by their ids. See `_check_again`."""
         strays: dict[str, DomainError] = {}
+        snapshot = await self._catalog.current()
         for doc in docs:
-            errors = await self._relations.missing(session.snapshot, collection, doc, sees_hidden=session.sees_all)
+            errors = await self._relations.missing(snapshot, collection, doc, sees_hidden=session.sees_all)
             if errors:
                 strays[doc[ID]] = Invalid(errors)
             elif not await self._catalog.still_fits(collection, doc):
@@ -179,14 +180,14 @@ class Records:
             require(header, doc)
             step = step_of(collection, patch, doc, times.now_text(), revision)
             if not checked:
-                await self._check_relations(collection, session, patch, prefix)
+                await self._check_relations(collection, session.snapshot, patch, prefix)
                 checked = True
             depends = looked_up or undo is not None or self._asks_before(session, collection, patch)
             guard = eq(REVISION, doc[REVISION]) if depends else ALL
             where = conjunction([rule, if_match(header), step.where, guard])
             after = await self._written(collection, session, id, step, where, prefix)
             if after is not None:
-                await self._check_again(collection, session, patch, doc, after, prefix)
+                await self._check_again(collection, patch, doc, after, prefix)
                 if undo is not None:
                     undo.made[id] = patch
                 return after
@@ -211,7 +212,7 @@ class Records:
         return not session.sees_all and any(telling in text for text in texts)
 
     async def _check_again(
-        self, collection: Collection, session: Session, patch: Patch, before: Document, after: Document, prefix: str
+        self, collection: Collection, patch: Patch, before: Document, after: Document, prefix: str
     ) -> None:
         """Takes the change back where a record that it points to was deleted at the same moment, or where the schema
         was changed and does not let it in.
@@ -220,16 +221,16 @@ class Records:
         two sees the other. So it is with who changes a schema and looks at the records, and who writes one.
         """
         try:
-            await self._check_relations(collection, session, patch, prefix)
+            await self._check_relations(collection, await self._catalog.current(), patch, prefix)
             if not await self._catalog.still_fits(collection, after):
                 raise overtaken()
         except DomainError:
             await self._journal.take_out(collection, patch, before)
             raise
 
-    async def _check_relations(self, collection: Collection, session: Session, patch: Patch, prefix: str) -> None:
+    async def _check_relations(self, collection: Collection, snapshot: Snapshot, patch: Patch, prefix: str) -> None:
         values = {**patch.values, **{field.id: amount for field, sign, amount in patch.steps if sign == "+"}}
-        errors = await self._relations.missing(session.snapshot, collection, values, prefix)
+        errors = await self._relations.missing(snapshot, collection, values, prefix)
         if errors:
             raise Invalid(errors)
 

@@ -212,6 +212,26 @@ class Relations:
                 await self._empty(other, relation, held, None)
         await self.carry_out(release)
 
+    async def carry_over(self, snapshot: Snapshot, before: Collection, after: Collection) -> int:
+        """Gives the new table of a collection those records of its old one that others point to; how many."""
+        left = await self._left_pointing(snapshot, after)
+        kept = [doc for doc in await self._store.get_many(before, sorted(left)) if doc is not None]
+        await self._store.insert_many(after, kept)
+        return len(kept)
+
+    async def _left_pointing(self, snapshot: Snapshot, collection: Collection) -> set[str]:
+        """The ids that records of other collections point to and that this one has no records of."""
+        left: set[str] = set()
+        for other, relation in snapshot.referrers.get(collection.id, []):
+            held: set[str] = set()
+            if other.id != collection.id:
+                async for doc in self._store.scan(other, _points(relation)):
+                    held.update(doc[relation.id] if relation.many else [doc[relation.id]])
+            for chunk in _chunks(sorted(held)):
+                found = await self._store.get_many(collection, chunk)
+                left |= {id for id, doc in zip(chunk, found, strict=True) if doc is None}
+        return left
+
 
 def _of(roots: tuple[Collection, set[str] | None], other: Collection) -> set[str]:
     """Those of the roots that are records of this collection."""

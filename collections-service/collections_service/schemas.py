@@ -233,7 +233,8 @@ class Schemas:
         self, name: str, *, cascade: bool, last_check: Callable[[], Awaitable[None]] | None = None
     ) -> tuple[Collection, int]:
         """Deletes all records; the collection and how many there were. Conflict where records elsewhere point to some
-        of them, unless `cascade`: then those are dealt with as their relations say.
+        of them, unless `cascade`: then those are dealt with as their relations say. What somebody begins to point to
+        while that goes on stays.
 
         What `last_check` raises keeps them all, and so does (Conflict, CHANGED_MEANWHILE) whatever is done to the
         collection behind it.
@@ -246,8 +247,13 @@ class Schemas:
         collection = snapshot.named(name)
         if collection is None:
             raise NotFound("There is no such collection.", reason="COLLECTION_NOT_FOUND")
-        # An exchange is one step, which comes too late where the collection has changed since it was read.
-        exchanged = last_check is not None or await self._store.count(collection, limit=LARGE + 1) > LARGE
+        # An exchange is one step, which comes too late where the collection has changed since it was read. And it has
+        # the records at hand until nobody can begin to point to them any more.
+        exchanged = (
+            last_check is not None
+            or any(other.id != collection.id for other, _ in snapshot.referrers.get(collection.id, []))
+            or await self._store.count(collection, limit=LARGE + 1) > LARGE
+        )
         if last_check is not None:
             await last_check()
         await self._relations.release_all(snapshot, collection, cascade=cascade)
@@ -275,7 +281,8 @@ class Schemas:
                     raise _raced()
                 await self._catalog.announce(after.id)
             await self._catalog.until_heard()
-            return await self._store.drop_generation(before)
+            kept = await self._relations.carry_over(await self._catalog.current(), before, after)
+            return await self._store.drop_generation(before) - kept
 
     async def _record_change(self, before: Collection, after: Collection) -> None:
         await self._record("changed", after, _differences(before, after))

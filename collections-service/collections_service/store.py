@@ -101,15 +101,20 @@ class CollectionStore:
         await self._store.prune(collection.table)
         self._known[collection.id] = collection.version
 
-    async def fit_tables(self, id: str, collection: Collection | None) -> None:
-        """Leaves of the tables of a collection what it is stored as: of one that there is not, nothing."""
-        if collection is not None:
-            await self.fit_table(collection)
-        # A table of a higher generation is one that is about to be put in the place of this one.
-        generation = None if collection is None else collection.generation
+    async def before(self, collection: Collection) -> list[Collection]:
+        """The collection with each table that it still has from before a truncate. One of a higher generation is about
+        to be put in the place of this one."""
+        generations = [generation_of(name, collection.id) for name in await self._store.tables()]
+        return [
+            collection.with_changes(generation=generation)
+            for generation in generations
+            if generation is not None and generation < collection.generation
+        ]
+
+    async def drop_tables(self, id: str) -> None:
+        """Drops all tables of a collection that there is no more."""
         for name in await self._store.tables():
-            found = generation_of(name, id)
-            if found is not None and (generation is None or found < generation):
+            if generation_of(name, id) is not None:
                 await self._store.drop(name)
 
     async def drop_table(self, collection: Collection) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ import pytest
 
 from collections_service.catalog import Catalog
 from collections_service.models import Collection
+from collections_service.relations import Relations
 from collections_service.store import CollectionStore
 from fastcms.collections.v1 import profiles_pb2
 from fastcms_common.errors import Conflict, DomainError, Invalid
@@ -351,6 +353,35 @@ async def test_a_delete_that_outlasts_a_new_relation_heeds_it(
     kept = (await server.get("things", thing))["data"]["author"]
     assert (type(result), kept) == ((Conflict, author) if on_delete == "restrict" else (type(None), None))
     assert (await server.list("authors"))["total"] == (1 if on_delete == "restrict" else 0)
+
+
+@pytest.mark.parametrize("large", [0, 10_000])
+@pytest.mark.parametrize("cascade", [False, True])
+async def test_what_is_pointed_to_while_a_truncate_goes_on_stays(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch, pending: Any, large: int, cascade: bool
+) -> None:
+    """Whoever pointed to it was told that it is there."""
+    monkeypatch.setattr("collections_service.schemas.LARGE", large)
+    await server.open("authors", "name")
+    relation = {"name": "author", "type": "relation", "collection": "authors", "on_delete": "cascade"}
+    await server.open("things", relation, {**relation, "name": "more", "max_select": 3})
+    one, two, three, four = [(await server.add("authors", name=name))["id"] for name in "abcd"]
+    release_all = Relations.release_all
+    things: list[str] = []
+
+    async def late(self: Relations, *arguments: Any, **options: Any) -> None:
+        await release_all(self, *arguments, **options)
+        things.append((await server.add("things", author=one))["id"])
+        things.append((await server.add("things", more=[two, three]))["id"])
+
+    monkeypatch.setattr(Relations, "release_all", late)
+    monkeypatch.setattr(Catalog, "until_heard", staticmethod(partial(asyncio.sleep, 0)))
+    answer = await server.truncate("authors", cascade=cascade)
+    assert answer.deleted_count == 1
+    assert sorted(await server.values("authors", "name")) == ["a", "b", "c"]
+    assert (await server.get("things", things[1]))["data"] == {"author": None, "more": [two, three]}
+    with pytest.raises(Invalid):
+        await server.add("things", author=four)
 
 
 async def test_a_write_that_outlasts_a_truncate_comes_after_it(

@@ -179,6 +179,34 @@ async def test_a_truncate_that_is_cut_short_is_made_or_not_made(place: Place, mo
     pytest.fail("it never came to an end")
 
 
+async def test_what_is_pointed_to_while_a_truncate_is_cut_short_stays(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release_all = Relations.release_all
+    for writes in range(MOST_WRITES):
+        before = await made(place)
+        schemas, _, store = place.process()
+        field = FieldDraft("to", "relation", collection=before.name)
+        other = await schemas.create("base", draft("c" + new_id().replace("-", ""), field))
+        one, *_ = await store.find(before)
+        late = {"id": new_id(), "created": STAMP, "updated": STAMP, "rev": "r", other.by_name["to"].id: one["id"]}
+
+        async def released(self: Relations, *arguments: Any, late: Any = late, other: Any = other, **more: Any) -> None:
+            await release_all(self, *arguments, **more)
+            await place.store.insert(other.table_name, late)
+
+        monkeypatch.setattr(Relations, "release_all", released)
+        schemas, _, _ = place.process(writes)
+        died = await dies(lambda schemas=schemas, before=before: schemas.truncate(before.name, cascade=False))
+        stored = await tidied(place, before)
+        assert stored is not None
+        assert one in await store.find(stored)
+        assert await store.count(stored) == (3 if stored.generation == 0 else 1)
+        if not died:
+            return
+    pytest.fail("it never came to an end")
+
+
 async def test_of_two_truncates_at_once_none_takes_the_table_of_the_other(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
