@@ -150,6 +150,9 @@ class Bulk:
         if new:
             self._records.check_creatable(collection, session)
         if atomic:
+            twice = [index for index in old if ids.index(ids[index]) != index]
+            if twice:
+                raise Invalid([FieldError(f"records[{index}].id", "is given twice") for index in twice])
             _check_bodies(session.validator(collection), items, set(old))
         else:
             check_pending(collection, session, items, set(old))

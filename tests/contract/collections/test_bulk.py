@@ -159,6 +159,9 @@ async def test_an_atomic_upsert_is_all_or_nothing(many: Many) -> None:
     with pytest.raises(Conflict) as taken:
         await many.upsert({"id": old, "data": {"n": 2}}, *[{"id": new_id(), "data": {"n": 3}}] * 2, atomic=True)
     assert [error.field for error in taken.value.fields] == ["records[2].id"]
+    with pytest.raises(Invalid) as refused:
+        await many.upsert(*[{"id": old, "data": {"n+": 1}}] * 3, atomic=True)
+    assert [error.field for error in refused.value.fields] == ["records[1].id", "records[2].id"]
     assert await many.server.get("things", old) == before
     assert await many.numbers() == [1]
 
