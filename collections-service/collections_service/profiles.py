@@ -13,7 +13,7 @@ from collections_service.records import overtaken, taken
 from collections_service.relations import Relations
 from collections_service.store import CollectionStore
 from fastcms_common import times
-from fastcms_common.errors import FieldError, Invalid, NotFound
+from fastcms_common.errors import Conflict, FieldError, Invalid, NotFound
 from fastcms_common.ids import is_uuid
 from fastcms_common.storage import Change, Document, Duplicate, eq
 
@@ -112,13 +112,21 @@ class Profiles:
         return _flat(collection, doc)
 
     async def delete(self, realm: str, id: str) -> None:
-        """Deletes a member's record with what `on_delete` asks for. No record, or no collection, is a success."""
+        """Deletes a member's record with what `on_delete` asks for. No record, or no collection, is a success. Conflict
+        where something restricts it."""
         try:
             collection, snapshot = await self._find(realm)
         except NotFound:
             return
-        release = await self._relations.plan(snapshot, collection, [id])
-        await self._store.delete(collection, id)
+        await self._relations.plan(snapshot, collection, [id])
+        gone = await self._store.delete(collection, id)
+        try:
+            release = await self._relations.plan(await self._catalog.current(), collection, [id])
+        except Conflict:
+            # See `Records._finish_delete`.
+            if gone is not None:
+                await self._store.insert(collection, gone)
+            raise
         await self._relations.carry_out(release)
 
     async def named(self, realm: str, value: str) -> str | None:

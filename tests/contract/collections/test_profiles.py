@@ -8,9 +8,11 @@ import orjson
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
+from collections_service.store import CollectionStore
 from fastcms.collections.v1 import profiles_pb2, records_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.ids import new_id
+from fastcms_common.storage import Document
 from tests.contract.collections.engines import on_one_engine
 from tests.contract.collections.server import CollectionsServer
 
@@ -140,6 +142,25 @@ async def test_deleting_a_profile_is_repeatable_and_minds_relations(auth: AuthSe
     await auth.call("DeleteProfile", collection=new_id(), id=id)
     with pytest.raises(NotFound):
         await auth.call("GetProfile", id=id)
+
+
+async def test_a_profile_that_is_pointed_to_while_it_is_deleted_stays(
+    auth: AuthService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = new_id()
+    record = await auth.create(id)
+    relation = {"name": "owner", "type": "relation", "collection": "members", "on_delete": "restrict"}
+    await auth.server.open("things", relation)
+    delete = CollectionStore.delete
+
+    async def late(self: CollectionStore, *arguments: Any) -> Document | None:
+        await auth.server.add("things", owner=id)
+        return await delete(self, *arguments)
+
+    monkeypatch.setattr(CollectionStore, "delete", late)
+    with pytest.raises(Conflict):
+        await auth.call("DeleteProfile", id=id)
+    assert orjson.loads((await auth.call("GetProfile", id=id)).record) == record
 
 
 async def test_an_admin_who_adds_a_member_sets_hidden_fields_too(auth: AuthService) -> None:
