@@ -43,6 +43,10 @@ class Stream:
         return len(self._calls) + len(self._waiting)
 
     def start(self, call: MadeCall) -> None:
+        if self._leaving:
+            # It has ended in this turn of the event loop, before it could be taken out of use: nobody would answer.
+            self._elsewhere(call)
+            return
         call.stream = self
         if len(self._calls) < self._limit:
             self._send(call)

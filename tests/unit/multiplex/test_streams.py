@@ -245,3 +245,20 @@ def test_frames_are_plain_messagepack():
 
 async def _result(call: Any) -> Any:
     return await call
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_call_on_a_stream_that_has_just_ended_goes_elsewhere(client: Client, told: bool):
+    """It may still be the one whose turn it is, until whoever keeps the list of streams comes to strike it off."""
+    sent = client.call()
+    await client.settle()
+    if told:
+        client.exchange.answer(word=frames.GO_AWAY)
+    else:
+        client.exchange.end()
+    await client.settle()
+    late = client.call()
+    await client.settle()
+    assert client.elsewhere == [late]
+    assert client.sent == [[sent.id]]
+    assert sent.done() == (not told)
