@@ -71,7 +71,7 @@ class Realms:
         self._announcements = Announcements(
             redis, redis_keys.COLLECTIONS_CHANGED, lambda _: self._forget(), self._forget, clock
         )
-        # Before this, an answer may come from a replica that has not heard of a change yet.
+        # What was asked before this may have been answered by a replica that had not heard of a change yet.
         self._settled = float("-inf")
 
     async def resolve(self, collection: str) -> Realm:
@@ -80,11 +80,12 @@ class Realms:
             return BUILT_IN
         if self._announcements.heard and (known := self._known.get(collection)) is not None:
             return known
+        asked = self._clock()
         with as_service():
             answer = await self._profiles.ResolveRealm(profiles_pb2.ResolveRealmRequest(collection=collection))
         options = orjson.loads(answer.auth_options or b"{}")
         realm = Realm(answer.id, answer.name, options if isinstance(options, dict) else {})
-        if self._clock() >= self._settled:
+        if asked >= self._settled:
             if len(self._known) >= _CAPACITY:
                 self._known.clear()
             self._known[collection] = realm

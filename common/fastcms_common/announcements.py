@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -29,8 +28,8 @@ log = get_logger(__name__)
 class Announcements:
     """What is announced on a channel. `watch()` has to run for anything to be heard.
 
-    `changed` is called with the text of each announcement, which has no blanks, and `lost` when the connection was lost
-    and anything may have been announced.
+    `changed` is called with the text of each announcement, which has no blanks, and `lost` when anything may have been
+    announced: the connection was lost, or has just been opened.
     """
 
     def __init__(
@@ -59,8 +58,9 @@ class Announcements:
         heard: set[bytes | str] = set()
         # Without Redis nobody takes what it remembers for true.
         with suppress(*DOWN):
+            # Redis takes less than a millisecond for no end.
             while len(heard) < listening and (left := until - self._clock()) > 0:
-                answer = await self._redis.blpop([answers], timeout=left)
+                answer = await self._redis.blpop([answers], timeout=max(left, 0.01))
                 if answer is not None:
                     heard.add(answer[1])
 
@@ -86,14 +86,11 @@ class Announcements:
     async def _listen(self) -> None:
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(self._channel)
-            # When the pings were sent that are not answered yet.
-            pings: deque[float] = deque()
             pinged = 0.0
             while True:
                 if self._clock() - pinged >= _PING_EVERY:
                     pinged = self._clock()
-                    pings.append(pinged)
-                    await pubsub.ping()
+                    await pubsub.ping(repr(pinged))
                 message = await pubsub.get_message(timeout=_PING_EVERY)
                 if message is None:
                     continue
@@ -102,8 +99,13 @@ class Announcements:
                     self._changed(text)
                     if answers:
                         await self._answer(answers)
+                elif message["type"] == "subscribe":
+                    # What was learnt before this may have changed unheard; also where the client has opened a lost
+                    # connection again without a word.
+                    self._lost()
                 elif message["type"] == "pong":
-                    self._last = pings.popleft()
+                    # It comes with the time at which it was asked for.
+                    self._last = float(message["data"])
                     if self._away:
                         log.info("announcements heard again", channel=self._channel)
                         self._away = False

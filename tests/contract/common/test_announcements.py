@@ -96,3 +96,19 @@ async def test_one_that_does_not_answer_is_waited_for_until_it_relies_on_nothing
         await call
     await end([task])
     await client.aclose()
+
+
+async def test_what_was_learnt_before_the_channel_was_open_is_forgotten(redis_url: str):
+    """Nobody would have told of its change: neither at the start, nor between two connections."""
+    client = connect(redis_url)
+    losses: list[int] = []
+    announcements = Announcements(client, "news", lambda text: None, lambda: losses.append(1))
+    task = asyncio.create_task(announcements.watch())
+    for _ in range(3):
+        before = len(losses)
+        await until(lambda: announcements.heard)
+        assert losses
+        await client.client_kill_filter(_type="pubsub")
+        await until(lambda: len(losses) > before)  # noqa: B023 - it is over before the next round
+    await end([task])
+    await client.aclose()
