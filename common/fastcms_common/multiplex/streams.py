@@ -34,6 +34,8 @@ class Stream:
         self._given_up: list[int] = []
         self._wake = asyncio.Event()
         self._leaving = False
+        # Whether nothing more is written or read.
+        self._ended = False
         # Set when the stream takes no more calls.
         self.closing = asyncio.Event()
 
@@ -43,8 +45,8 @@ class Stream:
         return len(self._calls) + len(self._waiting)
 
     def start(self, call: MadeCall) -> None:
-        if self._leaving:
-            # It has ended in this turn of the event loop, before it could be taken out of use: nobody would answer.
+        if self._ended:
+            # In this turn of the event loop, before it could be taken out of use: nobody would answer.
             self._elsewhere(call)
             return
         call.stream = self
@@ -79,7 +81,7 @@ class Stream:
             self._exchange.cancel()
         finally:
             writing.cancel()
-            self._leaving = True
+            self._leaving = self._ended = True
             self.closing.set()
             calls, self._calls = list(self._calls.values()), {}
             for call in calls:
@@ -146,6 +148,7 @@ class Stream:
                 while self._out or self._given_up:
                     await self._exchange.write(self._frame())
                 if self._leaving and not self._calls:
+                    self._ended = True
                     await self._exchange.done_writing()
                     finished = True
                     return
