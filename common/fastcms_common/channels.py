@@ -19,6 +19,7 @@ import grpc.aio
 from fastcms_common import context, tracing
 from fastcms_common.errors import TimedOut
 from fastcms_common.multiplex.client import MultiplexedChannel
+from fastcms_common.reach import Reach
 from fastcms_common.tls import Certificate, RenewedChannel, Tls
 from fastcms_common.wire import error_of_call
 
@@ -35,6 +36,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
+    # Where it is then is asked anew when a connection is lost; gRPC's own is twice a minute.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
@@ -94,8 +97,10 @@ class ServiceChannel:
     ) -> None:
         self.raw = open_raw_channel(target, multiplex=multiplex, tls=tls)
         self._service_token = service_token
+        self._reach = Reach(self.raw)
 
-    async def _dressed(self) -> tuple[Metadata, float]:
+    async def _dressed(self, *, plain: bool) -> tuple[Metadata, float]:
+        await self._reach.wait(plain=plain)
         current = context.current()
         token = current.token
         if _as_service.get() or current.caller is None:
@@ -116,7 +121,7 @@ class ServiceChannel:
 
     def _answering_once(self, inner: Any, stream: bool = False) -> Any:
         async def call(request: Any, *, timeout: float | None = None) -> Any:
-            metadata, left = await self._dressed()
+            metadata, left = await self._dressed(plain=stream)
             if timeout is None and not stream:
                 timeout = left
             try:
@@ -128,7 +133,7 @@ class ServiceChannel:
 
     def _answering_often(self, inner: Any) -> Any:
         async def call(request: Any, *, timeout: float | None = None) -> AsyncIterator[Any]:
-            metadata, _ = await self._dressed()
+            metadata, _ = await self._dressed(plain=True)
             try:
                 async for response in inner(request, metadata=metadata, timeout=timeout):
                     yield response

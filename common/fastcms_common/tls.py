@@ -188,7 +188,7 @@ class RenewedChannel(grpc.aio.Channel):
         return _Rpc(self, "stream_stream", method, registered)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        return self._newest.get_state(try_to_connect)
+        return self.newest().get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         await self._newest.wait_for_state_change(last_observed_state)

@@ -9,6 +9,7 @@ import grpc.aio
 
 from fastcms_common.access import Authenticator
 from fastcms_common.audit import AuditLog
+from fastcms_common.reach import Reach
 from gateway.answers import Answer, StreamedAnswer
 from gateway.endpoints import UnaryEndpoint
 from gateway.problems import not_allowed
@@ -77,6 +78,7 @@ def compile_endpoints(
     """A dispatcher for `routes`. `channels` by proto package; `body_limit` in bytes; `seconds` that a call may take;
     without `limits` nothing is counted, without `audit` nothing written down."""
     dispatcher = Dispatcher()
+    reaches = {channel: Reach(channel) for channel in channels.values()}
     for route in routes:
         channel = channels[route.rpc.containing_service.file.package]
         endpoint: UnaryEndpoint | DownloadEndpoint | UploadEndpoint | ExchangeEndpoint
@@ -88,6 +90,7 @@ def compile_endpoints(
             endpoint = UploadEndpoint(route, channel, authenticator, body_limit)
         else:
             endpoint = UnaryEndpoint(route, channel, authenticator, body_limit, seconds)
+        endpoint.reach = reaches[channel]
         endpoint.limits = limits
         endpoint.audit = audit
         dispatcher.add(route.method, endpoint)

@@ -21,6 +21,7 @@ from fastcms_common.audit import AuditLog
 from fastcms_common.channels import metadata_of
 from fastcms_common.context import Caller, RequestContext, bind
 from fastcms_common.errors import Denied, DomainError, Unauthenticated, Unavailable
+from fastcms_common.reach import Reach
 from fastcms_common.wire import error_of_call
 from gateway import fields
 from gateway.answers import JSON, Answer, Header
@@ -48,6 +49,8 @@ class ServiceFailed(Exception):
 class RpcEndpoint:
     """What all rpcs have in common: who calls, how often, the messages, the answer."""
 
+    reach: Reach
+    """Whether the service can be called."""
     limits: RateLimits | None = None
     """What calls are counted by; None: nothing is."""
     audit: AuditLog | None = None
@@ -152,6 +155,7 @@ class UnaryEndpoint(RpcEndpoint):
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
         await self._count_account(request, message)
+        await self.reach.wait()
         call = self._stub(message, metadata=metadata, timeout=self._seconds)
         return await watched(self._finish(request, call), call, request)
 

@@ -65,6 +65,7 @@ class UploadEndpoint(_Upload):
     async def answer(self, request: Request, segments: Sequence[str]) -> Answer:
         metadata = await self._metadata(request)
         head = self._head(request, segments)
+        await self.reach.wait(plain=True)
         call = self._stub(metadata=metadata)
         ending = _Ending(call)
         try:
@@ -92,6 +93,7 @@ class ExchangeEndpoint(_Upload):
     async def answer(self, request: Request, segments: Sequence[str]) -> StreamedAnswer:
         metadata = await self._metadata(request)
         head = self._head(request, segments)
+        await self.reach.wait(plain=True)
         call = self._stub(metadata=metadata)
         ending = _Ending(call)
         answers = _Answers(call, ending)
@@ -125,6 +127,7 @@ class DownloadEndpoint(RpcEndpoint):
     async def answer(self, request: Request, segments: Sequence[str]) -> StreamedAnswer:
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
+        await self.reach.wait(plain=True)
         call = self._stub(message, metadata=metadata)
         answers = _Answers(call, _Ending(call))
         # Until the first piece is there the status is open: an error is still a problem document.

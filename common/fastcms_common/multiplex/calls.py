@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -86,10 +86,14 @@ class MadeCall(grpc.aio.UnaryUnaryCall[Any, Any]):
             self._code, self._details = code, details
             self._finish()
 
-    async def relay(self, call: Any) -> None:
-        """Takes the outcome of `call`, a plain one that was made in the place of this."""
-        self._future.add_done_callback(lambda future: call.cancel())
+    async def relay(self, ready: Awaitable[None], make: Callable[[MadeCall], Any]) -> None:
+        """Takes the outcome of a plain call that `make` makes in the place of this one, after `ready`."""
         try:
+            await ready
+            if self.done():
+                return
+            call = make(self)
+            self._future.add_done_callback(lambda future: call.cancel())
             response = await call
             initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
         except grpc.aio.AioRpcError as error:

@@ -17,6 +17,7 @@ import grpc.aio
 from fastcms_common.multiplex import frames
 from fastcms_common.multiplex.calls import CLOSED, MadeCall
 from fastcms_common.multiplex.lanes import Lanes, OpenChannel, Version
+from fastcms_common.reach import Reach
 
 
 class MultiplexedChannel(grpc.aio.Channel):
@@ -34,6 +35,7 @@ class MultiplexedChannel(grpc.aio.Channel):
         version: Version | None = None,
     ) -> None:
         self._plain = plain or open_channel(target)
+        self._reach = Reach(self._plain)
         self._lanes = Lanes(target, open_channel, self._make_plainly, version)
         self._passed_on: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -51,7 +53,7 @@ class MultiplexedChannel(grpc.aio.Channel):
         _registered_method: bool | None = False,
     ) -> Any:
         plain: Any = self._plain.unary_unary(method, response_deserializer=response_deserializer)
-        return _Rpc(self._lanes, method, request_serializer, response_deserializer, plain)
+        return _Rpc(self._lanes, method, request_serializer, response_deserializer, plain, self._make_plainly)
 
     def unary_stream(self, *method: Any, **registered: Any) -> Any:
         return self._plain.unary_stream(*method, **registered)
@@ -63,6 +65,8 @@ class MultiplexedChannel(grpc.aio.Channel):
         return self._plain.stream_stream(*method, **registered)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        if try_to_connect and not self._lanes.up:
+            self._lanes.open()
         return self._plain.get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
@@ -86,15 +90,17 @@ class MultiplexedChannel(grpc.aio.Channel):
         await self.close()
 
     def _make_plainly(self, call: MadeCall) -> None:
-        """A call that its stream never sent is made as a plain one, and nobody notices."""
+        """A call that no stream has sent is made as a plain one, and nobody notices."""
         if self._closed:
             call.fail(grpc.StatusCode.UNAVAILABLE, CLOSED)
             return
-        plain: Any = self._plain.unary_unary(call.method, response_deserializer=call.deserializer)
-        made = plain(call.request, timeout=call.time_remaining(), metadata=call.metadata)
-        task = asyncio.create_task(call.relay(made))
+        task = asyncio.create_task(call.relay(self._reach.wait(plain=True), self._plainly))
         self._passed_on.add(task)
         task.add_done_callback(self._passed_on.discard)
+
+    def _plainly(self, call: MadeCall) -> Any:
+        plain: Any = self._plain.unary_unary(call.method, response_deserializer=call.deserializer)
+        return plain(call.request, timeout=call.time_remaining(), metadata=call.metadata)
 
 
 class _Rpc(grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
@@ -107,12 +113,14 @@ class _Rpc(grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
         serializer: Callable[[Any], bytes] | None,
         deserializer: Callable[[bytes], Any] | None,
         plain: Any,
+        make_plainly: Callable[[MadeCall], None],
     ) -> None:
         self._lanes = lanes
         self._method = method
         self._serializer = serializer
         self._deserializer = deserializer
         self._plain = plain
+        self._make_plainly = make_plainly
 
     def __call__(
         self,
@@ -128,7 +136,7 @@ class _Rpc(grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
         stream = self._lanes.next()
         if stream is None:
             self._lanes.open()
-        if stream is None or len(message) > frames.PART or credentials or wait_for_ready or compression:
+        if stream is None or credentials or wait_for_ready or compression:
             return self._plain(
                 message,
                 timeout=timeout,
@@ -138,5 +146,8 @@ class _Rpc(grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
                 compression=compression,
             )
         call = MadeCall(self._method, frames.pairs(metadata), message, timeout, self._deserializer)
-        stream.start(call)
+        if len(message) > frames.PART:
+            self._make_plainly(call)
+        else:
+            stream.start(call)
         return call

@@ -1,6 +1,7 @@
 """One stream to each address of a service, opened again whenever it is lost.
 
-A name that stands for several replicas is asked for anew every few seconds, so that each replica has its share.
+A name that stands for several replicas is asked for anew every few seconds, so that each replica has its share, and
+soon where no stream is up: what was replaced may be at another address.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fastcms_common.multiplex.streams import Stream
 
 # Seconds.
 RESOLVE_EVERY = 10.0
+RESOLVE_SOON = 1.0
 _PAUSE = 0.1
 # A server that does not know the stream may have been replaced by one that does.
 _PAUSE_UNKNOWN = 30.0
@@ -53,6 +55,7 @@ class Lanes:
         # Of the addresses that are no more, until they have answered.
         self._retiring: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
+        self._missed = asyncio.Event()
         self._closed = False
 
     @property
@@ -61,7 +64,8 @@ class Lanes:
         return len(self._streams)
 
     def open(self) -> None:
-        """Begins to connect, and keeps at it. Needs a running event loop."""
+        """Begins to connect, and keeps at it. To be called where a stream is missed. Needs a running event loop."""
+        self._missed.set()
         if self._following is None and not self._closed:
             self._following = asyncio.create_task(self._follow_addresses())
 
@@ -87,6 +91,7 @@ class Lanes:
         places = [_place(one) for one in self._target.split(",")]
         opened_with = None
         while True:
+            self._missed.clear()
             addresses = set[str]().union(*[await _resolved(host, port) for host, port in places])
             if self._version is not None and (version := self._version()) is not opened_with:
                 self._retire(set(self._lanes))
@@ -95,7 +100,10 @@ class Lanes:
                 self._adopt(addresses)
                 if self._version is None and all(_is_literal(host) for host, _ in places):
                     return
-            await asyncio.sleep(RESOLVE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
+            await asyncio.sleep(RESOLVE_SOON)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESOLVE_EVERY * random.uniform(0.8, 1.2)):  # noqa: S311 - not for secrets
+                    await self._missed.wait()
 
     def _adopt(self, addresses: set[str]) -> None:
         for address in addresses - self._lanes.keys():

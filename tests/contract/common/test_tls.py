@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from fastcms.auth.v1 import auth_pb2, auth_pb2_grpc
-from fastcms_common import probe, serving, tls
+from fastcms_common import probe, reach, serving, tls
 from fastcms_common.access import Authenticator
 from fastcms_common.channels import open_channel
 from fastcms_common.errors import Unavailable
@@ -119,11 +119,12 @@ async def test_those_who_show_a_certificate_of_the_authority_are_served(tmp_path
     ],
     ids=["wrong authority", "expired", "plaintext", "signed by another, though it believes the right one"],
 )
-async def test_nobody_else_is(tmp_path: Path, redis_url, multiplex, client):
+async def test_nobody_else_is(tmp_path: Path, redis_url, monkeypatch, multiplex, client):
     async with served(AUTHORITY.write(tmp_path / "service"), redis_url) as port:
         async with asking(port, AUTHORITY.write(tmp_path / "first"), multiplex=multiplex) as ask:
             await answered(ask)
         async with asking(port, client(tmp_path / "client"), multiplex=multiplex) as ask:
+            monkeypatch.setattr(reach, "PATIENCE", 0.5)
             with pytest.raises(Unavailable):
                 await ask()
 
@@ -139,7 +140,10 @@ async def test_nobody_else_is(tmp_path: Path, redis_url, multiplex, client):
     ],
     ids=["wrong authority", "expired", "another's name", "plaintext"],
 )
-async def test_a_service_that_is_not_who_it_should_be_is_told_nothing(tmp_path: Path, redis_url, multiplex, service):
+async def test_a_service_that_is_not_who_it_should_be_is_told_nothing(
+    tmp_path: Path, redis_url, monkeypatch, multiplex, service
+):
+    monkeypatch.setattr(reach, "PATIENCE", 0.5)
     files = service(tmp_path / "service")
     believing = AUTHORITY.write(tmp_path / "client")
     async with served(files, redis_url) as port, asking(port, believing, multiplex=multiplex) as ask:

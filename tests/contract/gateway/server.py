@@ -192,11 +192,31 @@ class Server(uvicorn.Server):
         yield
 
 
+class Service:
+    """The made-up service as a process would have it: it can be stopped, and started again where it was."""
+
+    def __init__(self, servicer: MadeUpServicer) -> None:
+        self.port = 0
+        self._servicer = servicer
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server(options=OPTIONS)
+        multiplexer = Multiplexer()
+        for server_of in (self._server, multiplexer):
+            made_up.modules()[1].add_MadeUpServiceServicer_to_server(self._servicer, server_of)
+        self._server.add_generic_rpc_handlers((multiplexer.handler(),))
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop(0)
+
+
 class Running:
     """A gateway that listens, its service and its keys. `client` speaks HTTP to it."""
 
     def __init__(
-        self, address: tuple[str, int], servicer: MadeUpServicer, service: Any, keys: Keys, redis: Redis
+        self, address: tuple[str, int], servicer: MadeUpServicer, service: Service, keys: Keys, redis: Redis
     ) -> None:
         self.address = address
         self.url = f"http://{address[0]}:{address[1]}"
@@ -231,14 +251,9 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Starts the made-up service and a gateway before it."""
     servicer, keys, redis = MadeUpServicer(), Keys(), Redis.from_url(redis_url, protocol=3)
-    service = grpc.aio.server(options=OPTIONS)
-    multiplexer = Multiplexer()
-    for server_of in (service, multiplexer):
-        made_up.modules()[1].add_MadeUpServiceServicer_to_server(servicer, server_of)
-    service.add_generic_rpc_handlers((multiplexer.handler(),))
-    port = service.add_insecure_port("127.0.0.1:0")
+    service = Service(servicer)
     await service.start()
-    channel = open_raw_channel(f"127.0.0.1:{port}", multiplex=multiplex)
+    channel = open_raw_channel(f"127.0.0.1:{service.port}", multiplex=multiplex)
     await channel.channel_ready()
     async with asyncio.timeout(20):
         # Before the first stream is up, calls are plain ones.
@@ -266,5 +281,5 @@ async def running(
         server.should_exit = True
         await serving
         await channel.close()
-        await service.stop(0)
+        await service.stop()
         await redis.aclose()

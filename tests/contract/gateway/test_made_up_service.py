@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from fastcms_common import reach
 from tests.contract.gateway.server import FAILURES, Running, running
 from tests.redis_process import RedisProcess
 
@@ -256,13 +257,30 @@ async def test_a_failure_without_a_meaning_leaks_nothing(gateway: Running, code:
 
 
 @pytest.mark.parametrize("multiplex", [True, False])
-async def test_a_service_that_is_down_is_a_503(redis_url: str, multiplex: bool):
+async def test_a_service_that_is_down_is_a_503(redis_url: str, monkeypatch: pytest.MonkeyPatch, multiplex: bool):
+    monkeypatch.setattr(reach, "PATIENCE", 0.1)
     async with running(redis_url, multiplex=multiplex) as gateway:
-        await gateway.service.stop(0)
+        await gateway.service.stop()
         answer = await gateway.client.post("/made-up/echo", json={})
         assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
         assert answer.headers["retry-after"] == "1"
         assert answer.json()["code"] == "SERVICE_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("multiplex", [True, False])
+async def test_a_service_that_is_away_for_a_moment_is_waited_for(redis_url: str, multiplex: bool):
+    async with running(redis_url, multiplex=multiplex) as gateway:
+        await gateway.service.stop()
+        asked = [
+            *(asyncio.create_task(gateway.client.post("/made-up/echo", json={})) for _ in range(10)),
+            asyncio.create_task(gateway.client.get("/made-up/download?pieces=2&size=10")),
+            asyncio.create_task(gateway.client.post("/made-up/upload/a", content=b"a piece")),
+            asyncio.create_task(gateway.client.post("/made-up/exchange/a", content=b"a piece")),
+        ]
+        _, waiting = await asyncio.wait(asked, timeout=0.5)
+        assert waiting == set(asked)
+        await gateway.service.start()
+        assert [(await one).status_code for one in asked] == [httpx.codes.OK] * len(asked)
 
 
 async def test_a_large_answer_comes_whole(gateway: Running):

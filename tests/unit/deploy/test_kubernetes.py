@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fastcms_common.multiplex.lanes import RESOLVE_EVERY
 from gateway.routes import PACKAGES
 from scheduler_service.scraping import parse_targets
 from tests.unit.deploy.rendering import K8S, ROOT, Manifest, kubectl, rendered, resolved
@@ -240,6 +241,14 @@ def test_the_end_of_a_pod_waits_for_its_calls(name: str) -> None:
     drain = SETTINGS[name].model_fields["drain_seconds"].default
 
     assert pod(name)["terminationGracePeriodSeconds"] >= pause + drain + 5
+
+
+@each_process
+def test_a_roll_out_goes_on_when_those_who_call_have_heard_of_the_new_pod(name: str) -> None:
+    cached = 30
+    spec = of_kind("Deployment")[name]["spec"]
+    assert spec["minReadySeconds"] >= cached + 1.2 * RESOLVE_EVERY
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 @each_process
