@@ -1,14 +1,16 @@
-"""kill -9 of each process in turn under a light load.
+"""kill -9 of each process in turn under a light load, and the restart of each service.
 
-Clients see a 503, a broken connection or a short delay, never a wrong answer; whatever was answered 2xx is there
-afterwards.
+Of a kill clients see a 503, a broken connection or a short delay, never a wrong answer; whatever was answered 2xx is
+there afterwards. Of a restart they see the delay.
 """
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
@@ -30,15 +32,17 @@ VICTIMS = (
 
 
 class Load:
-    """One client that writes and reads back, over and over, and keeps what it was promised."""
+    """One client that writes and reads back, and reads `also`, over and over, and keeps what it was promised."""
 
-    def __init__(self, suite: Suite, token: str) -> None:
+    def __init__(self, suite: Suite, token: str, also: Sequence[str] = ()) -> None:
+        self._also = also
         self._suite = suite
         self._token = token
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.promised: dict[str, str] = {}
         self.wrong: list[str] = []
+        self.refused: list[str] = []
         self.rounds = 0
 
     def __enter__(self) -> Load:
@@ -55,8 +59,9 @@ class Load:
             while not self._stop.wait(0.01):
                 try:
                     self._write_and_read(client)
-                except httpx.TransportError:
+                except httpx.TransportError as error:
                     # The connection broke or was refused: the answer is unknown, so nothing was promised.
+                    self.refused.append(repr(error))
                     continue
                 self.rounds += 1
 
@@ -64,6 +69,7 @@ class Load:
         value = str(uuid.uuid4())
         written = client.post("/api/v1/collections/notes/records", json={"data": {"text": value}})
         if written.status_code in AWAY:
+            self.refused.append(written.text)
             return
         if written.status_code != 201:
             self.wrong.append(f"write: {written.status_code} {written.text}")
@@ -71,8 +77,14 @@ class Load:
         record_id = written.json()["id"]
         self.promised[record_id] = value
         read = client.get(f"/api/v1/collections/notes/records/{record_id}")
-        if read.status_code not in AWAY and (read.status_code != 200 or read.json()["data"]["text"] != value):
+        if read.status_code in AWAY:
+            self.refused.append(read.text)
+        elif read.status_code != 200 or read.json()["data"]["text"] != value:
             self.wrong.append(f"read: {read.status_code} {read.text}")
+        for path in self._also:
+            answer = client.get(path)
+            if answer.status_code != 200:
+                (self.refused if answer.status_code in AWAY else self.wrong).append(answer.text)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +118,23 @@ def test_a_killed_process_costs_nothing_that_was_promised(loaded: tuple[Suite, s
             answer = client.get(f"/api/v1/collections/notes/records/{record_id}")
             assert answer.status_code == 200, f"{record_id} was promised: {answer.text}"
             assert answer.json()["data"]["text"] == value
+
+
+@pytest.mark.parametrize("service", ["auth-service", "collections-service", "admin-service"])
+def test_a_restarted_service_is_waited_for_and_no_request_fails(loaded: tuple[Suite, str], service: str):
+    suite, token = loaded
+    with contextlib.ExitStack() as stack:
+        of_each_service = ("/api/v1/auth/me", "/api/v1/admin/users")
+        loads = [stack.enter_context(Load(suite, token, of_each_service)) for _ in range(4)]
+        wait_until(lambda: all(load.rounds >= 5 for load in loads), "the load is running")
+        old = suite.kill(service, signal.SIGTERM)
+        suite.wait_restarted(service, old)
+        before = [load.rounds for load in loads]
+        wait_until(
+            lambda: all(load.rounds >= had + 5 for load, had in zip(loads, before, strict=True)),
+            f"requests are answered after {service} was restarted\n{suite.log[-3000:]}",
+        )
+    assert [load.wrong + load.refused for load in loads] == [[]] * 4
 
 
 def test_what_was_audited_while_admin_service_was_down_is_there_afterwards(loaded: tuple[Suite, str]):
