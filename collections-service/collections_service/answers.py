@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from collections_service.expansion import Expansion
 from collections_service.models import CREATED, ID, UPDATED, Collection
 from collections_service.policy import Session
 from collections_service.rendering import View, view
+from fastcms_common.errors import TimedOut, Unavailable
+from fastcms_common.logs import get_logger
 from fastcms_common.storage import Document
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,26 @@ class Answer:
     etag: str | None = None
 
 
+def unseen(doc: Document) -> dict[str, Any]:
+    """A record as somebody gets it who has changed it and may not view it: that it is there, and nothing of it."""
+    return {ID: doc[ID], "data": {}, CREATED: doc[CREATED], UPDATED: doc[UPDATED], "expand": None}
+
+
+async def of_written(answer: Awaitable[T], otherwise: Callable[[], T]) -> T:
+    """The answer to a write that is done, which is no error any more: where the answer cannot be made, because a rule
+    for viewing looks too far or a collection that it asks for is gone meanwhile, it is what `otherwise` gives.
+
+    Raises Unavailable and TimedOut, after which nobody takes the write for undone.
+    """
+    try:
+        return await answer
+    except (Unavailable, TimedOut):
+        raise
+    except Exception as error:  # noqa: BLE001 - also what storage makes of a table that is gone
+        log.warning("answered a write without its records", exc_info=error)
+        return otherwise()
+
+
 class Rendering:
     """How the records of one request are shown. Invalid where `expand` or `fields` name what is not there."""
 
@@ -42,11 +68,6 @@ class Rendering:
             return Answer(self._view.shown(doc), self._view.etag(doc))
         (shown,) = await self.many([doc])
         return Answer(shown)
-
-    @staticmethod
-    def unseen(doc: Document) -> dict[str, Any]:
-        """A record as somebody gets it who has changed it and may not view it: that it is there, and nothing of it."""
-        return {ID: doc[ID], "data": {}, CREATED: doc[CREATED], UPDATED: doc[UPDATED], "expand": None}
 
     async def many(self, docs: Sequence[Document]) -> list[dict[str, Any]]:
         """Records as JSON."""

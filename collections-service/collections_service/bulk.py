@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from collections_service.answers import Rendering
+from collections_service.answers import of_written, unseen
 from collections_service.decoding import decode, refuse_json
 from collections_service.errors import item_error
 from collections_service.journal import Journal, Undo
@@ -344,10 +344,10 @@ async def _shown(collection: Collection, session: Session, outcomes: Sequence[Ou
     """What was created, and of what was changed what the caller may view."""
     looks = view(collection, session.caller, session.sees_all)
     changed = [outcome.doc for outcome in outcomes if outcome.doc is not None and not outcome.created]
-    seen = await session.viewable(collection, changed) if changed else []
-    unseen = {doc[ID] for doc, visible in zip(changed, seen, strict=True) if not visible}
+    seen = await of_written(session.viewable(collection, changed), lambda: [False] * len(changed)) if changed else []
+    hidden = {doc[ID] for doc, visible in zip(changed, seen, strict=True) if not visible}
     docs = [outcome.doc for outcome in outcomes if outcome.doc is not None]
-    return [Rendering.unseen(doc) if doc[ID] in unseen else looks.shown(doc) for doc in docs]
+    return [unseen(doc) if doc[ID] in hidden else looks.shown(doc) for doc in docs]
 
 
 def _errors(outcomes: Sequence[Outcome]) -> list[Any]:

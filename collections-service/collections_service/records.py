@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from collections_service.answers import Answer, Rendering, Shown
+from collections_service.answers import Answer, Rendering, Shown, of_written, unseen
 from collections_service.catalog import Catalog, Snapshot
 from collections_service.events import CollectionEvents
 from collections_service.journal import Journal, Undo, revision_of
@@ -83,7 +83,7 @@ class Records:
             raise taken(collection, error, sees_hidden=session.sees_all) from None
         for stray in (await self.take_back_strays(collection, session, [doc])).values():
             raise stray
-        return await rendering.one(doc)
+        return await of_written(rendering.one(doc), lambda: Answer(unseen(doc)))
 
     async def take_back_strays(
         self, collection: Collection, session: Session, docs: Sequence[Document]
@@ -144,9 +144,13 @@ class Records:
         rendering = Rendering(collection, session, shown)
         patch = session.validator(collection).patch(body)
         doc = await self.apply(collection, session, id, patch, header)
-        (seen,) = await session.viewable(collection, [doc])
-        # Who may change a record and not view it does not see it by changing it.
-        return await rendering.one(doc) if seen else Answer(rendering.unseen(doc))
+
+        async def answer() -> Answer:
+            (seen,) = await session.viewable(collection, [doc])
+            # Who may change a record and not view it does not see it by changing it.
+            return await rendering.one(doc) if seen else Answer(unseen(doc))
+
+        return await of_written(answer(), lambda: Answer(unseen(doc)))
 
     async def apply(
         self,

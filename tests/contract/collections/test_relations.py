@@ -11,7 +11,10 @@ from collections_service.models import Collection
 from fastcms_common.errors import Conflict, Invalid, NotFound
 from fastcms_common.ids import new_id
 from fastcms_common.storage import ALL, Query
+from tests.contract.collections.many import Many
 from tests.contract.collections.server import CollectionsServer
+
+NOBODY = ""
 
 
 def relation(name: str, collection: str, **more: Any) -> dict[str, Any]:
@@ -232,3 +235,27 @@ async def test_more_relations_than_can_be_looked_at_still_restrict(
     with pytest.raises(Conflict):
         await server.truncate("authors", cascade=True)
     assert [(await server.list(name))["total"] for name in ("authors", "posts", "likes")] == [2, 3, 3]
+
+
+async def test_a_write_that_is_done_is_no_error_where_its_answer_cannot_be_made(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_ROWS", 2)
+    number = {"name": "n", "type": "number"}
+    await server.open("posts", number)
+    too_far = {"view_rule": "@collection.posts.n >= n", "create_rule": "", "update_rule": ""}
+    await server.create("things", number, relation("next", "things"), **too_far)
+    for _ in range(3):
+        await server.add("posts", n=9)
+    first = (await server.add("things", n=1))["id"]
+    with pytest.raises(Invalid) as refused:
+        await server.get("things", first, NOBODY)
+    assert refused.value.reason == "EXPRESSION_TOO_BROAD"
+    told = [
+        await server.patch("things", first, {"n+": 1}, NOBODY),
+        *(await Many(server).upsert({"id": first, "data": {"n+": 1}}, bearer=NOBODY))["records"],
+        await server.send("things", {"data": {"n": 7, "next": first}}, NOBODY, expand="next"),
+    ]
+    assert [answer["data"] for answer in told] == [{}] * 3
+    assert [answer["id"] for answer in told[:2]] == [first] * 2
+    assert sorted(await server.values("things", "n")) == [3, 7]
