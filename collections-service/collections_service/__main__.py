@@ -35,7 +35,7 @@ async def main(settings: Settings) -> None:
         schemas = Schemas(store, catalog, relations, events, journal, process.audit)
         records = Records(store, catalog, relations, events, journal)
         lists = Lists(store)
-        bulk = Bulk(records, store, journal)
+        bulk = Bulk(records, store, relations, journal)
         transfers = Transfers(catalog, records, lists, bulk, store, process.audit)
         collections = CollectionsServicer(schemas, Explanations(store, catalog, lists))
         profiles = ProfilesServicer(Profiles(store, catalog, relations))

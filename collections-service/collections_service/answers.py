@@ -50,7 +50,8 @@ async def of_written(answer: Awaitable[T], otherwise: Callable[[], T]) -> T:
         return await answer
     except (Unavailable, TimedOut):
         raise
-    except Exception as error:  # noqa: BLE001 - also what storage makes of a table that is gone
+    except Exception as error:
+        # Also what storage makes of a table that is gone.
         log.warning("answered a write without its records", exc_info=error)
         return otherwise()
 

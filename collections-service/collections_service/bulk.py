@@ -19,9 +19,10 @@ from collections_service.journal import Journal, Undo
 from collections_service.models import ID, Collection
 from collections_service.policy import Session
 from collections_service.records import Records, taken
+from collections_service.relations import Relations
 from collections_service.rendering import view
 from collections_service.store import CollectionStore
-from collections_service.validation import NewRecord, Validator
+from collections_service.validation import Validator
 from fastcms_common.errors import DomainError, FieldError, Invalid
 from fastcms_common.ids import is_uuid
 from fastcms_common.storage import Document
@@ -47,8 +48,9 @@ class Outcome:
 class Bulk:
     """Batches of records."""
 
-    def __init__(self, records: Records, store: CollectionStore, journal: Journal) -> None:
+    def __init__(self, records: Records, store: CollectionStore, relations: Relations, journal: Journal) -> None:
         self._records = records
+        self._relations = relations
         self._store = store
         self._journal = journal
 
@@ -72,11 +74,13 @@ class Bulk:
         validator = session.validator(collection)
 
         async def prepare(index: int) -> Document:
-            prefix = f"records[{index}]." if atomic else ""
-            new = validator.new_record_of(items[index], prefix)
-            return await self.checked(collection, session, new, f"{prefix}data.")
+            new = validator.new_record_of(items[index], f"records[{index}]." if atomic else "")
+            doc = self._records.document(collection, new)
+            # Each item is judged in a session of its own: a rule asks for this item's data.
+            await self._records.check_create(collection, session.again(), new, doc)
+            return doc
 
-        prepared = await _each(len(items), prepare)
+        prepared = await self._pointing(collection, session, await _each(len(items), prepare), atomic=atomic)
         if atomic:
             _raise_all(prepared)
         docs = [outcome for outcome in prepared if not isinstance(outcome, DomainError)]
@@ -105,12 +109,20 @@ class Bulk:
             outcomes.append(Outcome(doc, created=True) if refusal is None else Outcome(error=refusal))
         return outcomes
 
-    async def checked(self, collection: Collection, session: Session, new: NewRecord, prefix: str) -> Document:
-        """The document of a new record that the caller may create."""
-        doc = self._records.document(collection, new)
-        # Each item is judged in a session of its own: a rule asks for this item's data.
-        await self._records.check_create(collection, session.again(), new, doc, prefix)
-        return doc
+    async def _pointing(
+        self, collection: Collection, session: Session, prepared: Sequence[Document | DomainError], *, atomic: bool
+    ) -> list[Document | DomainError]:
+        """The same, with an error for each document that points to what is not there."""
+        docs = {index: doc for index, doc in enumerate(prepared) if not isinstance(doc, DomainError)}
+        missing = await self._relations.missing_of(
+            session.snapshot,
+            collection,
+            list(docs.values()),
+            [f"records[{index}].data." if atomic else "data." for index in docs],
+            sees_hidden=session.sees_all,
+        )
+        refused = {index: Invalid(errors) for index, errors in zip(docs, missing, strict=True) if errors}
+        return [refused.get(index, outcome) for index, outcome in enumerate(prepared)]
 
     async def update(self, collection: Collection, session: Session, body: bytes, *, atomic: bool) -> Any:
         """`{"record_ids": [..], "data": {..}}` → success, failed, errors."""

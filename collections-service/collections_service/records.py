@@ -77,6 +77,9 @@ class Records:
         new = session.validator(collection).new_record(body)
         doc = self.document(collection, new)
         await self.check_create(collection, session, new, doc)
+        errors = await self._relations.missing(session.snapshot, collection, doc, sees_hidden=session.sees_all)
+        if errors:
+            raise Invalid(errors)
         try:
             await self._store.insert(collection, doc)
         except Duplicate as error:
@@ -91,9 +94,10 @@ class Records:
         """Deletes those of the records just inserted that point to what was deleted at the same moment, or that a
         schema of the same moment does not let in; why, by their ids. See `_check_again`."""
         strays: dict[str, DomainError] = {}
-        snapshot = await self._catalog.current()
-        for doc in docs:
-            errors = await self._relations.missing(snapshot, collection, doc, sees_hidden=session.sees_all)
+        missing = await self._relations.missing_of(
+            await self._catalog.current(), collection, docs, ["data."] * len(docs), sees_hidden=session.sees_all
+        )
+        for doc, errors in zip(docs, missing, strict=True):
             if errors:
                 strays[doc[ID]] = Invalid(errors)
             elif not await self._catalog.still_fits(collection, doc):
@@ -122,18 +126,12 @@ class Records:
         stamps = {ID: new.id or new_id(), CREATED: moment, UPDATED: moment, REVISION: new_revision()}
         return {**stamps, **new.values, **dates}
 
-    async def check_create(
-        self, collection: Collection, session: Session, new: NewRecord, doc: Document, prefix: str = "data."
-    ) -> None:
-        """Holds the create rule against the record as it would be, then looks for what its relations point to."""
+    @staticmethod
+    async def check_create(collection: Collection, session: Session, new: NewRecord, doc: Document) -> None:
+        """Holds the create rule against the record as it would be."""
         session.request.data, session.request.given, session.request.before = new.values, new.given, None
         if not session.sees_all and not matches(await session.allowed(collection, "create", [doc]), doc):
             session.refuse()
-        errors = await self._relations.missing(
-            session.snapshot, collection, new.values, prefix, sees_hidden=session.sees_all
-        )
-        if errors:
-            raise Invalid(errors)
 
     # -- changing ---------------------------------------------------------------------------------------------------
 

@@ -61,23 +61,43 @@ class Relations:
     ) -> list[FieldError]:
         """The relations among the values (by storage key) that point to nothing. A hidden one, whose default is gone,
         is not named to those who do not see it."""
-        errors = []
-        for relation in collection.relations:
-            value = values.get(relation.id)
-            ids = value if isinstance(value, list) else [value] if value is not None else []
-            target = snapshot.with_id(relation.collection or "")
-            if not ids or target is None:
-                continue
-            found = await self._store.get_many(target, ids)
-            for index, doc in enumerate(found):
-                if doc is None and relation.hidden and not sees_hidden:
-                    errors.append(FieldError(prefix.rstrip(".") or "body", LACKS))
-                elif doc is None:
-                    place = f"[{index}]" if relation.many else ""
-                    errors.append(
-                        FieldError(f"{prefix}{relation.name}{place}", f"there is no such record in '{target.name}'")
-                    )
+        (errors,) = await self.missing_of(snapshot, collection, [values], [prefix], sees_hidden=sees_hidden)
         return errors
+
+    async def missing_of(
+        self,
+        snapshot: Snapshot,
+        collection: Collection,
+        records: Sequence[Mapping[str, Any]],
+        prefixes: Sequence[str],
+        *,
+        sees_hidden: bool = True,
+    ) -> list[list[FieldError]]:
+        """The same for each of many records, with a question for each relation instead of one for each record."""
+        errors: list[list[FieldError]] = [[] for _ in records]
+        for relation in collection.relations:
+            pointed = [_ids_in(values.get(relation.id)) for values in records]
+            target = snapshot.with_id(relation.collection or "")
+            if target is None or not any(pointed):
+                continue
+            there = await self._there(target, {id for ids in pointed for id in ids})
+            for ids, prefix, found in zip(pointed, prefixes, errors, strict=True):
+                for index, id in enumerate(ids):
+                    if id in there:
+                        continue
+                    if relation.hidden and not sees_hidden:
+                        found.append(FieldError(prefix.rstrip(".") or "body", LACKS))
+                    else:
+                        place = f"[{index}]" if relation.many else ""
+                        told = f"there is no such record in '{target.name}'"
+                        found.append(FieldError(f"{prefix}{relation.name}{place}", told))
+        return errors
+
+    async def _there(self, target: Collection, ids: set[str]) -> set[str]:
+        there: set[str] = set()
+        for chunk in _chunks(sorted(ids)):
+            there.update(doc[ID] for doc in await self._store.get_many(target, chunk) if doc is not None)
+        return there
 
     async def plan(
         self, snapshot: Snapshot, collection: Collection, ids: Iterable[str], *, named: bool = True
@@ -246,6 +266,13 @@ def _too_many() -> Conflict:
 def _points(relation: FieldDefinition) -> Query:
     """The records whose relation points to anything: an empty list does not."""
     return gt(Field((relation.id,), length=True), 0) if relation.many else Not(is_null((relation.id,)))
+
+
+def _ids_in(value: Any) -> list[str]:
+    """The ids of what a relation points to."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def _chunks(ids: Sequence[str]) -> Iterable[list[str]]:

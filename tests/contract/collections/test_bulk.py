@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from collections_service import transfers
+from collections_service.store import CollectionStore
 from fastcms.collections.v1.collections_pb2 import ListCollectionsRequest
 from fastcms_common.errors import Conflict, Denied, Invalid, Malformed, NotFound
 from fastcms_common.ids import new_id
@@ -285,3 +286,34 @@ async def test_an_import_of_an_unknown_kind_is_refused(many: Many) -> None:
             await many.take(text, content_type, step=None)
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert (await many.server.list("things"))["total"] == 0
+
+
+async def test_what_relations_of_many_records_point_to_is_asked_for_together(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.open("authors", "name")
+    author = (await server.add("authors", name="a"))["id"]
+    relation = {"name": "author", "type": "relation", "collection": "authors"}
+    await server.open("things", relation, {**relation, "name": "more", "max_select": 3})
+    many, nobody = Many(server), new_id()
+    asked = 0
+    get_many = CollectionStore.get_many
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await get_many(*arguments)
+
+    monkeypatch.setattr(CollectionStore, "get_many", counted)
+    sound = {"data": {"author": author, "more": [author]}}
+    assert (await many.batch(*[sound] * 50))["created"] == 50
+    # Once for each relation before and once after.
+    assert asked == 4
+    stray = {"data": {"author": nobody, "more": [author, nobody]}}
+    answer = await many.batch(sound, stray, {"data": {"author": 1}}, sound)
+    assert (answer["created"], [error["index"] for error in answer["errors"]]) == (2, [1, 2])
+    assert [error["field"] for error in answer["errors"][0]["errors"]] == ["data.author", "data.more[1]"]
+    with pytest.raises(Invalid) as refused:
+        await many.batch(sound, stray, atomic=True)
+    assert [error.field for error in refused.value.fields] == ["records[1].data.author", "records[1].data.more[1]"]
+    assert (await server.list("things"))["total"] == 52
