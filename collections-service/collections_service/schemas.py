@@ -24,7 +24,7 @@ from collections_service.schema_changes import (
 from collections_service.store import CollectionStore
 from fastcms_common import times
 from fastcms_common.audit import AuditLog
-from fastcms_common.errors import Conflict, FieldError, Invalid, NotFound
+from fastcms_common.errors import Conflict, DomainError, FieldError, Invalid, NotFound
 from fastcms_common.ids import new_id
 from fastcms_common.storage import Duplicate
 
@@ -71,13 +71,17 @@ class Schemas:
             if snapshot.named(collection.name) is not None:
                 raise _taken(collection.name)
             await self._check_defaults(snapshot, empty, collection)
-            async with self._journal.reshaping(collection):
+            try:
+                await self._store.insert_collection(collection)
+            except Duplicate:
+                raise _taken(collection.name) from None
+            try:
+                # Should this process die before it is made, whoever opens the collection makes it.
                 await self._store.ensure_table(collection)
-                try:
-                    await self._store.insert_collection(collection)
-                except Duplicate:
-                    await self._store.drop_table(collection)
-                    raise _taken(collection.name) from None
+            except DomainError:
+                await self._store.delete_collection(collection)
+                await self._store.drop_table(collection)
+                raise
             await self._catalog.announce(collection.id)
         await self._record("created", collection, {"type": type, "fields": [field.name for field in collection.fields]})
         return collection

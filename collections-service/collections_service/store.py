@@ -113,6 +113,7 @@ class CollectionStore:
 
     async def drop_tables(self, id: str) -> None:
         """Drops all tables of a collection that there is no more."""
+        self._known.pop(id, None)
         for name in await self._store.tables():
             if generation_of(name, id) is not None:
                 await self._store.drop(name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collections_service.store import CollectionStore
 from fastcms.collections.v1 import collections_pb2
 from fastcms_common.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
 from fastcms_common.storage import Table, open_store
@@ -420,3 +421,19 @@ async def test_values_of_a_removed_field_never_come_back(
         record = await server.patch("posts", ids[0], {"title": "u"})
         assert record["data"] == {"title": "u", "code": None}
         await server.change(made.id, schema=["title"])
+
+
+async def test_a_collection_whose_table_cannot_be_made_is_not_there(
+    server: CollectionsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(CollectionStore, "ensure_table", refusing)
+        with pytest.raises(Conflict):
+            await server.open("posts", "title")
+    await server.open("posts", "title")
+    await server.add("posts", title="t")
+    assert await server.values("posts", "title") == ["t"]
+
+
+async def refusing(*_: object) -> None:
+    raise Conflict("The database does not make this table.")

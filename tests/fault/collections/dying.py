@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastcms_common.storage import Store
@@ -47,3 +47,25 @@ async def dies(work: Callable[[], Any]) -> bool:
     except Dead:
         return True
     return False
+
+
+class Frozen:
+    """A store whose process stands still before the write of this number, and `meanwhile` others are at work."""
+
+    def __init__(self, store: Store, writes: int, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+        self._store = store
+        self.left = writes
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        does = getattr(self._store, name)
+        if name not in WRITES:
+            return does
+
+        async def write(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left == -1:
+                await self._meanwhile()
+            return await does(*arguments, **options)
+
+        return write

@@ -28,7 +28,7 @@ from fastcms_common.ids import new_id
 from fastcms_common.redis_connection import connect
 from fastcms_common.redis_keys import AUDIT_EVENTS
 from fastcms_common.storage import ALL, Change, Or, Store, is_null, lt, open_store
-from tests.fault.collections.dying import Dying, dies
+from tests.fault.collections.dying import Dying, Frozen, dies
 from tests.mongo_server import UNIQUE_NAMES
 from tests.storages import Storage
 
@@ -153,13 +153,27 @@ async def test_a_collection_that_is_half_made_or_half_deleted_leaves_no_table(pl
         died = await dies(lambda schemas=schemas, name=name: schemas.create("base", draft(name, *BEFORE)))
         _, journal, store = place.process()
         await journal.tidy(timedelta(seconds=-1))
-        there = [collection.table_name for collection in await store.collections() if collection.name == name]
-        assert sorted(set(await place.store.tables()) - before) == there
+        there = [collection for collection in await store.collections() if collection.name == name]
+        for half_made in there:
+            # As whoever opens it does.
+            await store.ensure_table(half_made)
+        assert sorted(set(await place.store.tables()) - before) == [one.table_name for one in there]
         collection = await made(place)
         schemas, _, _ = place.process(writes)
         died |= await dies(lambda schemas=schemas, collection=collection: schemas.delete(collection.id))
         await tidied(place, collection)
         if not died:
+            return
+    pytest.fail("it never came to an end")
+
+
+async def test_a_collection_is_made_whole_though_others_take_its_maker_for_dead(place: Place) -> None:
+    _, others, _ = place.process()
+    for writes in range(MOST_WRITES):
+        frozen = Frozen(place.store, writes, lambda: others.tidy(timedelta(seconds=-1)))
+        collection = await made(Place(cast(Store, frozen), place.redis))
+        assert await place.store.count(collection.table_name) == 3
+        if frozen.left >= 0:
             return
     pytest.fail("it never came to an end")
 
