@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD
 from tests.suite import Suite
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# The first has no windows to draw, and takes half the time.
+CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, CHROMIUMS)), None)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -107,6 +110,12 @@ def picture(page: Page, name: str) -> None:
     """Keeps what the page looks like as an artefact of the run."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name.replace('/', '_').replace('?', '_')}.png")
+
+
+def look(page: Page, name: str) -> None:
+    """A picture of a screen that is as it should be, for whoever asks with PICTURES=1."""
+    if os.environ.get("PICTURES"):
+        picture(page, name)
 
 
 def sign_in(page: Page, email: str, password: str) -> None:
