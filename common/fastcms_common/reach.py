@@ -21,30 +21,31 @@ class Reach:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
-        self._looking: dict[bool, asyncio.Task[None]] = {}
+        self._looking: dict[bool, asyncio.Task[bool]] = {}
 
-    async def wait(self, *, plain: bool = False) -> None:
-        """Returns when a call can be made, or the service has been away for `PATIENCE` seconds.
+    async def wait(self, *, plain: bool = False) -> bool:
+        """Returns when a call can be made, or the service has been away for `PATIENCE` seconds; whether it is there.
 
         `plain` is for calls that take no stream where there are streams (`MultiplexedChannel`).
         """
         if self._reached(plain):
             self._looking.pop(plain, None)
-            return
+            return True
         # One looks for all. Having given up it stays, so that nobody waits for what is known to be down.
         looking = self._looking.get(plain)
         if looking is None:
             looking = self._looking[plain] = asyncio.create_task(self._look(plain))
-        await asyncio.shield(looking)
+        return await asyncio.shield(looking)
 
-    async def _look(self, plain: bool) -> None:
+    async def _look(self, plain: bool) -> bool:
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
         while not self._reached(plain):
             if loop.time() >= until:
-                return
+                return False
             await asyncio.sleep(_LOOK_EVERY)
         self._looking.pop(plain, None)
+        return True
 
     def _reached(self, plain: bool) -> bool:
         streams = 0 if plain else getattr(self._channel, "streams_up", 0)

@@ -35,6 +35,10 @@ T = TypeVar("T")
 
 # Seconds after which a call that is still running is watched for its client going away.
 _WATCH_AFTER: Final = 0.05
+# What was lost on its way may have been read, and nobody minds that it is read again (RFC 9110, 9.2.2): after so many
+# seconds, for of a connection that is broken it takes a moment until everyone here knows.
+_SAFE: Final = ("GET", "HEAD")
+_AGAIN_AFTER: Final = (0.05, 0.5)
 _ETAG: Final = "etag"
 _COOKIE: Final = "set-cookie"
 # What may be kept by a browser is asked for anew each time; the rest is not kept at all.
@@ -155,9 +159,19 @@ class UnaryEndpoint(RpcEndpoint):
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
         await self._count_account(request, message)
-        await self.reach.wait()
+        again = _AGAIN_AFTER if request.method in _SAFE else ()
+        return await self._ask(request, message, metadata, again)
+
+    async def _ask(self, request: Request, message: Any, metadata: Any, again: tuple[float, ...]) -> Answer:
+        there = await self.reach.wait()
         call = self._stub(message, metadata=metadata, timeout=self._seconds)
-        return await watched(self._finish(request, call), call, request)
+        try:
+            return await watched(self._finish(request, call), call, request)
+        except Unavailable as error:
+            if not again or not there or error.reason != "SERVICE_UNAVAILABLE":
+                raise
+        await asyncio.sleep(again[0])
+        return await self._ask(request, message, metadata, again[1:])
 
     async def _finish(self, request: Request, call: Any) -> Answer:
         try:

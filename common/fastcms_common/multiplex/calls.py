@@ -86,7 +86,7 @@ class MadeCall(grpc.aio.UnaryUnaryCall[Any, Any]):
             self._code, self._details = code, details
             self._finish()
 
-    async def relay(self, ready: Awaitable[None], make: Callable[[MadeCall], Any]) -> None:
+    async def relay(self, ready: Awaitable[object], make: Callable[[MadeCall], Any]) -> None:
         """Takes the outcome of a plain call that `make` makes in the place of this one, after `ready`."""
         try:
             await ready

@@ -62,6 +62,7 @@ class MadeUpServicer:
     def __init__(self) -> None:
         self.messages = made_up.modules()[0]
         self.slow_calls = 0
+        self.slow_seconds = 60
         self.cancelled = asyncio.Event()
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
@@ -161,7 +162,7 @@ class MadeUpServicer:
     async def _sleep(self, context: Any) -> None:
         self.slow_calls += 1
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(self.slow_seconds)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
