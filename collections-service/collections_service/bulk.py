@@ -112,7 +112,7 @@ class Bulk:
     async def _pointing(
         self, collection: Collection, session: Session, prepared: Sequence[Document | DomainError], *, atomic: bool
     ) -> list[Document | DomainError]:
-        """The same, with an error for each document that points to what is not there."""
+        """What was prepared, with an error in the place of each document that points to what is not there."""
         docs = {index: doc for index, doc in enumerate(prepared) if not isinstance(doc, DomainError)}
         missing = await self._relations.missing_of(
             session.snapshot,

@@ -247,9 +247,7 @@ class Relations:
             if other.id != collection.id:
                 async for doc in self._store.scan(other, _points(relation)):
                     held.update(doc[relation.id] if relation.many else [doc[relation.id]])
-            for chunk in _chunks(sorted(held)):
-                found = await self._store.get_many(collection, chunk)
-                left |= {id for id, doc in zip(chunk, found, strict=True) if doc is None}
+            left |= held - await self._there(collection, held)
         return left
 
 

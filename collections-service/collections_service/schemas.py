@@ -79,8 +79,9 @@ class Schemas:
                 # Should this process die before it is made, whoever opens the collection makes it.
                 await self._store.ensure_table(collection)
             except DomainError:
-                await self._store.delete_collection(collection)
-                await self._store.drop_table(collection)
+                # Unless somebody has found and changed it already.
+                if await self._store.delete_collection(collection):
+                    await self._store.drop_table(collection)
                 raise
             await self._catalog.announce(collection.id)
         await self._record("created", collection, {"type": type, "fields": [field.name for field in collection.fields]})

@@ -6,7 +6,7 @@ Compiled at start, one endpoint per route. What differs from rpc to rpc is in th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -127,6 +127,22 @@ class RpcEndpoint:
             parts = [part.strip().casefold() for part in (*account, whose)]
             await self.limits.by_account(request, self._route.rpc.name, parts)
 
+    async def _asked(self, request: Request, ask: Callable[[], Awaitable[T]], *, plain: bool = False) -> T:
+        """What `ask` gives, when the service can be called; asked again where that is lost on its way and does no harm.
+
+        `plain`: as in `Reach.wait`.
+        """
+        for pause in _AGAIN_AFTER if request.method in _SAFE else ():
+            there = await self.reach.wait(plain=plain)
+            try:
+                return await ask()
+            except Unavailable as error:
+                if not there or error.reason != "SERVICE_UNAVAILABLE":
+                    raise
+            await asyncio.sleep(pause)
+        await self.reach.wait(plain=plain)
+        return await ask()
+
     def _answer(self, request: Request, message: Any, trailing: Any) -> Answer:
         etag, cookie = _header_of(trailing, _ETAG), _header_of(trailing, _COOKIE)
         headers: tuple[Header, ...] = (DO_NOT_STORE,) if etag is None else ((b"etag", etag), _REVALIDATE)
@@ -159,19 +175,12 @@ class UnaryEndpoint(RpcEndpoint):
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
         await self._count_account(request, message)
-        again = _AGAIN_AFTER if request.method in _SAFE else ()
-        return await self._ask(request, message, metadata, again)
 
-    async def _ask(self, request: Request, message: Any, metadata: Any, again: tuple[float, ...]) -> Answer:
-        there = await self.reach.wait()
-        call = self._stub(message, metadata=metadata, timeout=self._seconds)
-        try:
+        async def ask() -> Answer:
+            call = self._stub(message, metadata=metadata, timeout=self._seconds)
             return await watched(self._finish(request, call), call, request)
-        except Unavailable as error:
-            if not again or not there or error.reason != "SERVICE_UNAVAILABLE":
-                raise
-        await asyncio.sleep(again[0])
-        return await self._ask(request, message, metadata, again[1:])
+
+        return await self._asked(request, ask)
 
     async def _finish(self, request: Request, call: Any) -> Answer:
         try:

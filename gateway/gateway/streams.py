@@ -127,11 +127,14 @@ class DownloadEndpoint(RpcEndpoint):
     async def answer(self, request: Request, segments: Sequence[str]) -> StreamedAnswer:
         metadata = await self._metadata(request)
         message = await self._binding.message(request, segments)
-        await self.reach.wait(plain=True)
-        call = self._stub(message, metadata=metadata)
-        answers = _Answers(call, _Ending(call))
+
+        async def begin() -> tuple[_Answers, HttpBody | None]:
+            call = self._stub(message, metadata=metadata)
+            answers = _Answers(call, _Ending(call))
+            return answers, await watched(answers.next(), call, request)
+
         # Until the first piece is there the status is open: an error is still a problem document.
-        first = await watched(answers.next(), call, request)
+        answers, first = await self._asked(request, begin, plain=True)
         content_type = b"application/octet-stream" if first is None else content_type_of(first)
         return StreamedAnswer(self._status, _pieces(first, answers), content_type, (DO_NOT_STORE,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,6 +13,7 @@ from fastcms_common.multiplex.frames import Answer, Pairs
 
 if TYPE_CHECKING:
     from fastcms_common.multiplex.streams import Stream
+    from fastcms_common.reach import Reach
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _OK = grpc.StatusCode.OK
@@ -86,10 +87,10 @@ class MadeCall(grpc.aio.UnaryUnaryCall[Any, Any]):
             self._code, self._details = code, details
             self._finish()
 
-    async def relay(self, ready: Awaitable[object], make: Callable[[MadeCall], Any]) -> None:
-        """Takes the outcome of a plain call that `make` makes in the place of this one, after `ready`."""
+    async def relay(self, reach: Reach, make: Callable[[MadeCall], Any]) -> None:
+        """Takes the outcome of a plain call that `make` makes in the place of this one, where it can be made."""
         try:
-            await ready
+            await reach.wait(plain=True)
             if self.done():
                 return
             call = make(self)

@@ -94,7 +94,7 @@ class MultiplexedChannel(grpc.aio.Channel):
         if self._closed:
             call.fail(grpc.StatusCode.UNAVAILABLE, CLOSED)
             return
-        task = asyncio.create_task(call.relay(self._reach.wait(plain=True), self._plainly))
+        task = asyncio.create_task(call.relay(self._reach, self._plainly))
         self._passed_on.add(task)
         task.add_done_callback(self._passed_on.discard)
 

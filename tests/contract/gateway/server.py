@@ -124,6 +124,9 @@ class MadeUpServicer:
         return Empty()
 
     async def Download(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        if request.fail_after == "slow":
+            await self._sleep(context)
+            request.ClearField("fail_after")
         for piece in range(request.pieces):
             yield HttpBody(content_type="application/x-ndjson", data=str(piece % 10).encode() * request.size)
         if request.HasField("fail_after"):

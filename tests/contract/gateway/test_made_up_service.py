@@ -286,18 +286,20 @@ async def test_a_service_that_is_away_for_a_moment_is_waited_for(redis_url: str,
 @pytest.mark.parametrize("multiplex", [True, False])
 async def test_what_a_service_that_dies_was_only_to_read_is_read_again(redis_url: str, multiplex: bool):
     async with running(redis_url, multiplex=multiplex) as gateway:
-        read = asyncio.create_task(gateway.client.get("/made-up/things/slow"))
+        paths = ("/made-up/things/slow", "/made-up/download?fail_after=slow&pieces=2&size=3")
+        read = [asyncio.create_task(gateway.client.get(path)) for path in paths]
         written = asyncio.create_task(gateway.client.post("/made-up/fail", json={"how": "slow"}))
         async with asyncio.timeout(20):
-            while gateway.servicer.slow_calls < 2:
+            while gateway.servicer.slow_calls < 3:
                 await asyncio.sleep(0.01)
         await gateway.service.stop()
         # Of this nobody knows whether it was done.
         assert (await written).status_code == httpx.codes.SERVICE_UNAVAILABLE
         gateway.servicer.slow_seconds = 0
         await gateway.service.start()
-        assert (await read).status_code == httpx.codes.OK
-        assert gateway.servicer.slow_calls == 3
+        assert [(await one).status_code for one in read] == [httpx.codes.OK] * 2
+        assert read[1].result().content == b"000111"
+        assert gateway.servicer.slow_calls == 5
 
 
 async def test_a_large_answer_comes_whole(gateway: Running):
