@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fastcms_common.multiplex.lanes import RESOLVE_EVERY
+from fastcms_common.multiplex.lanes import RESOLVE_EVERY, RESOLVE_SOON
 from gateway.routes import PACKAGES
 from scheduler_service.scraping import parse_targets
 from tests.unit.deploy.rendering import K8S, ROOT, Manifest, kubectl, rendered, resolved
@@ -247,7 +247,7 @@ def test_the_end_of_a_pod_waits_for_its_calls(name: str) -> None:
 def test_a_roll_out_goes_on_when_those_who_call_have_heard_of_the_new_pod(name: str) -> None:
     cached = 30
     spec = of_kind("Deployment")[name]["spec"]
-    assert spec["minReadySeconds"] >= cached + 1.2 * RESOLVE_EVERY
+    assert spec["minReadySeconds"] >= cached + RESOLVE_SOON + 1.2 * RESOLVE_EVERY
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
